@@ -1,0 +1,1 @@
+"""Edges: where records come from and go to."""

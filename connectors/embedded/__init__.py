@@ -1,0 +1,1 @@
+"""Apache Kafka, started by us: Java, jars, one KRaft broker per region."""

@@ -1,0 +1,167 @@
+"""A log in memory, for simulations and tests; never for users.
+
+`MemoryCluster` is the pure part: a simulation calls it directly, without an event loop. It can
+abort records, which leaves gaps in the offsets as Kafka's transactions do. `MemoryLog` is the
+`Log` over it.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Final
+
+from connectors.log import LogRecord, NewRecord, RecordRange, TopicSpec
+from schemas.errors import LogUnavailableError, OffsetOutOfRangeError, RecordTooLargeError
+from schemas.errors import TopicMismatchError as Mismatch
+
+RECORD_BYTES_MAX: Final = 1_048_576
+
+
+class _Partition:
+    """Records by offset; `start` is the first still held, `end` the next to be given."""
+
+    def __init__(self) -> None:
+        self.records: list[LogRecord] = []
+        self.start = 0
+        self.end = 0
+
+
+class MemoryCluster:
+    """Topics of one cluster.
+
+    Args:
+        wall_ms: Gives the append time, Unix milliseconds.
+    """
+
+    def __init__(self, wall_ms: Callable[[], int]) -> None:
+        self._wall_ms = wall_ms
+        self._specs: dict[str, TopicSpec] = {}
+        self._topics: dict[str, list[_Partition]] = {}
+        self.appended = asyncio.Event()
+
+    def create(self, spec: TopicSpec) -> None:
+        """Create a topic, or check the one that is there."""
+        old = self._specs.setdefault(spec.name, spec)
+        if old.partition_count != spec.partition_count:
+            raise Mismatch(
+                f"{spec.name} has {old.partition_count} partitions, {spec.partition_count} wanted"
+            )
+        for name in ("cleanup.policy", "message.timestamp.type"):
+            if name in spec.settings and old.settings.get(name) != spec.settings[name]:
+                raise Mismatch(f"{spec.name} has another {name} than {spec.settings[name]}")
+        self._topics.setdefault(spec.name, [_Partition() for _ in range(spec.partition_count)])
+
+    def append(
+        self, topic: str, partition: int, record: NewRecord, *, is_aborted: bool = False
+    ) -> int:
+        """Append one record; an aborted one takes its offset and is never read."""
+        settings = self._specs[topic].settings if topic in self._specs else {}
+        limit = int(settings.get("max.message.bytes", RECORD_BYTES_MAX))
+        size = len(record.key or b"") + len(record.value or b"")
+        if size > limit:
+            raise RecordTooLargeError(f"{topic}: a record of {size:,} bytes, {limit:,} are allowed")
+        part = self._partition(topic, partition)
+        is_stamped = settings.get("message.timestamp.type") == "LogAppendTime"
+        time_ms = record.record_time_ms
+        if is_stamped or time_ms is None:
+            time_ms = self._wall_ms()
+        if not is_aborted:
+            part.records.append(
+                LogRecord(part.end, time_ms, record.key, record.value, record.headers)
+            )
+        part.end += 1
+        return part.end - 1
+
+    def read(self, topic: str, partition: int, from_offset: int, to_offset: int) -> RecordRange:
+        """Read what stands in [from_offset, to_offset)."""
+        part = self._partition(topic, partition)
+        if not part.start <= from_offset <= to_offset <= part.end:
+            raise OffsetOutOfRangeError(
+                f"{topic}/{partition}: [{from_offset}, {to_offset}) is not within "
+                f"[{part.start}, {part.end})"
+            )
+        records = [r for r in part.records if from_offset <= r.offset < to_offset]
+        return RecordRange(partition, from_offset, to_offset, records)
+
+    def truncate(self, topic: str, partition: int, before_offset: int) -> None:
+        """Drop what retention would drop."""
+        part = self._partition(topic, partition)
+        part.start = max(part.start, min(before_offset, part.end))
+        part.records = [r for r in part.records if r.offset >= part.start]
+
+    def offsets(self, topic: str) -> list[tuple[int, int]]:
+        """Return (start, end) of each partition."""
+        if topic not in self._topics:
+            raise LogUnavailableError(f"there is no topic {topic}")
+        return [(part.start, part.end) for part in self._topics[topic]]
+
+    def _partition(self, topic: str, partition: int) -> _Partition:
+        if topic not in self._topics or not 0 <= partition < len(self._topics[topic]):
+            raise LogUnavailableError(f"there is no {topic}/{partition}")
+        return self._topics[topic][partition]
+
+
+class MemoryLog:
+    """The `Log` over a `MemoryCluster`."""
+
+    def __init__(self, cluster: MemoryCluster) -> None:
+        self._cluster = cluster
+
+    async def create_topics(self, specs: Sequence[TopicSpec]) -> list[str]:
+        """See `Log`."""
+        for spec in specs:
+            self._cluster.create(spec)
+        return []
+
+    async def append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> list[int]:
+        """See `Log`."""
+        offsets = [self._cluster.append(topic, partition, record) for record in records]
+        self._cluster.appended.set()
+        return offsets
+
+    async def read(
+        self, topic: str, partition: int, from_offset: int, to_offset: int
+    ) -> RecordRange:
+        """See `Log`."""
+        return self._cluster.read(topic, partition, from_offset, to_offset)
+
+    async def tail(
+        self, topic: str, positions: Mapping[int, int], *, bytes_max: int = 524_288
+    ) -> AsyncGenerator[list[RecordRange], None]:
+        """See `Log`."""
+        at = dict(positions)
+        while True:
+            self._cluster.appended.clear()
+            ends = self._cluster.offsets(topic)
+            ranges = []
+            for partition, offset in at.items():
+                full = self._cluster.read(topic, partition, offset, ends[partition][1])
+                if offset < full.to_offset:
+                    ranges.append(cut_range(full, bytes_max))
+                    at[partition] = ranges[-1].to_offset
+            if ranges:
+                yield ranges
+            else:
+                await self._cluster.appended.wait()
+
+    async def start_offsets(self, topic: str) -> dict[int, int]:
+        """See `Log`."""
+        return {p: start for p, (start, _) in enumerate(self._cluster.offsets(topic))}
+
+    async def end_offsets(self, topic: str) -> dict[int, int]:
+        """See `Log`."""
+        return {p: end for p, (_, end) in enumerate(self._cluster.offsets(topic))}
+
+    async def close(self) -> None:
+        """See `Log`."""
+
+
+def cut_range(full: RecordRange, bytes_max: int) -> RecordRange:
+    """Return the first part of a range: about `bytes_max` bytes, at least one record."""
+    size_bytes = 0
+    for index, record in enumerate(full.records):
+        size_bytes += record.size_bytes
+        if size_bytes > bytes_max and index > 0:
+            return RecordRange(
+                full.partition, full.from_offset, record.offset, full.records[:index]
+            )
+    return full

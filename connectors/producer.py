@@ -1,0 +1,257 @@
+"""The way in for services: an async producer of state changes.
+
+Changes are batched per partition: one append is under way per partition at a time, and what comes
+meanwhile travels in the next. Each change gets a hybrid timestamp when it is handed over, so the
+order of calls is the order that last-writer-wins sees.
+
+Example:
+    async with StateProducer(log, region="eu-west", name="scheduler", partition_count=4) as states:
+        stored = await states.put("vm-17", {"power": "on"}, entity_type="vm")
+        dot = await stored  # the change is durable; dot says where
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+from connectors.log import Log, NewRecord
+from schemas.changes import (
+    FieldDelta,
+    Operation,
+    StateChange,
+    check_entity_id,
+    dump_document,
+    remove_field,
+    set_field,
+)
+from schemas.clocks import HybridClock
+from schemas.errors import DwcpError, InvalidChangeError
+from schemas.ids import Dot
+from schemas.partitioning import partition_of
+from schemas.registry import encode_event
+
+STATE_TOPIC: Final = "dwcp.state"
+
+
+def wall_clock_ms() -> int:
+    """Return the wall clock, Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerSettings:
+    """Limits of a producer.
+
+    Attributes:
+        linger_ms: How long a change waits for company when nothing is under way.
+        batch_changes_max: Changes in one record.
+        batch_bytes_max: JSON text in one record; a larger change travels alone.
+        pending_changes_max: Changes not yet durable; at the limit callers wait.
+    """
+
+    linger_ms: int = 10
+    batch_changes_max: int = 200
+    batch_bytes_max: int = 262_144
+    pending_changes_max: int = 10_000
+
+
+class _Pending:
+    """One partition's changes that are not under way yet."""
+
+    def __init__(self) -> None:
+        self.changes: deque[tuple[StateChange, int, asyncio.Future[Dot]]] = deque()
+        self.size_bytes = 0
+        self.arrived = asyncio.Event()
+        self.is_full = asyncio.Event()
+
+
+class StateProducer:
+    """Produces `StateBatch` records into the region's Kafka.
+
+    Args:
+        log: The region's log.
+        region: Where we produce; changes of another region's name are refused by every fold.
+        name: Names the producer in change ids.
+        partition_count: Partitions of the state topic.
+        settings: Limits.
+        wall_ms: Wall clock, Unix milliseconds.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        *,
+        region: str,
+        name: str,
+        partition_count: int,
+        settings: ProducerSettings | None = None,
+        wall_ms: Callable[[], int] = wall_clock_ms,
+    ) -> None:
+        self._log = log
+        self._region = region
+        self._name = name
+        self._settings = settings or ProducerSettings()
+        self._wall_ms = wall_ms
+        self._clock = HybridClock()
+        self._sequence = 0
+        self._pending = [_Pending() for _ in range(partition_count)]
+        self._room = asyncio.Semaphore(self._settings.pending_changes_max)
+        self._unsettled: set[asyncio.Future[Dot]] = set()
+        self._is_closing = False
+        self._flushers: asyncio.TaskGroup | None = None
+
+    async def __aenter__(self) -> Self:
+        self._flushers = await asyncio.TaskGroup().__aenter__()
+        for partition in range(len(self._pending)):
+            self._flushers.create_task(self._flush_partition(partition))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._flushers is not None
+        self._is_closing = True
+        for pending in self._pending:
+            pending.arrived.set()
+            pending.is_full.set()
+        await self._flushers.__aexit__(kind, error, trace)
+
+    async def put(
+        self, entity_id: str, document: Mapping[str, Any], *, entity_type: str = ""
+    ) -> asyncio.Future[Dot]:
+        """Write a whole document; waits only when too much is pending.
+
+        Returns:
+            A future of the change's place, done when it is durable, or its `LogError`.
+
+        Raises:
+            InvalidChangeError: The change cannot be.
+        """
+        return await self._send("put", entity_id, entity_type, document=dump_document(document))
+
+    async def patch(
+        self,
+        entity_id: str,
+        fields: Mapping[str, Any],
+        *,
+        remove: tuple[str, ...] = (),
+        entity_type: str = "",
+    ) -> asyncio.Future[Dot]:
+        """Set single fields by JSON Pointer, and remove others; see `put`."""
+        deltas = [set_field(path, value) for path, value in fields.items()]
+        deltas += [remove_field(path) for path in remove]
+        if not deltas:
+            raise InvalidChangeError("fields", fields, "give at least one field to set or remove")
+        return await self._send("patch", entity_id, entity_type, deltas=deltas)
+
+    async def delete(self, entity_id: str, *, entity_type: str = "") -> asyncio.Future[Dot]:
+        """Delete an entity; see `put`."""
+        return await self._send("delete", entity_id, entity_type)
+
+    async def flush(self) -> None:
+        """Wait until all changes so far are durable or have failed."""
+        while self._unsettled:
+            await asyncio.wait(list(self._unsettled))
+
+    async def _send(
+        self,
+        operation: Operation,
+        entity_id: str,
+        entity_type: str,
+        *,
+        document: str | None = None,
+        deltas: list[FieldDelta] | None = None,
+    ) -> asyncio.Future[Dot]:
+        check_entity_id(entity_id)
+        if self._flushers is None or self._is_closing:
+            raise DwcpError("the producer is not open: use it as an async context manager")
+        await self._room.acquire()
+        self._sequence += 1
+        change: StateChange = {
+            "change_id": f"{self._name}/{self._sequence}",
+            "entity_id": entity_id,
+            "entity_type": entity_type,
+            "operation": operation,
+            "document": document,
+            "deltas": deltas or [],
+            "hybrid_timestamp": self._clock.tick(self._wall_ms()),
+            "origin_region": self._region,
+        }
+        size_bytes = len(document or "") + 64 * (1 + len(change["deltas"]))
+        return self._queue(change, size_bytes)
+
+    def _queue(self, change: StateChange, size_bytes: int) -> asyncio.Future[Dot]:
+        stored: asyncio.Future[Dot] = asyncio.get_running_loop().create_future()
+        stored.add_done_callback(self._settle)
+        self._unsettled.add(stored)
+        pending = self._pending[partition_of(change["entity_id"], len(self._pending))]
+        pending.changes.append((change, size_bytes, stored))
+        pending.size_bytes += size_bytes
+        pending.arrived.set()
+        limits = self._settings
+        if (
+            len(pending.changes) >= limits.batch_changes_max
+            or pending.size_bytes >= limits.batch_bytes_max
+        ):
+            pending.is_full.set()
+        return stored
+
+    def _settle(self, stored: asyncio.Future[Dot]) -> None:
+        self._unsettled.discard(stored)
+        self._room.release()
+        if not stored.cancelled():
+            stored.exception()  # seen: whoever wants it awaits the future
+
+    async def _flush_partition(self, partition: int) -> None:
+        pending = self._pending[partition]
+        while True:
+            await pending.arrived.wait()
+            if not pending.changes:
+                if self._is_closing:
+                    return
+                pending.arrived.clear()
+                continue
+            try:
+                await asyncio.wait_for(pending.is_full.wait(), self._settings.linger_ms / 1_000)
+            except TimeoutError:
+                pending.is_full.clear()
+            await self._flush_batch(partition, self._take(pending))
+
+    def _take(self, pending: _Pending) -> list[tuple[StateChange, asyncio.Future[Dot]]]:
+        limits = self._settings
+        taken: list[tuple[StateChange, asyncio.Future[Dot]]] = []
+        size_bytes = 0
+        while pending.changes and len(taken) < limits.batch_changes_max:
+            change, change_bytes, stored = pending.changes[0]
+            size_bytes += change_bytes
+            if taken and size_bytes > limits.batch_bytes_max:
+                break
+            pending.changes.popleft()
+            pending.size_bytes -= change_bytes
+            taken.append((change, stored))
+        if not self._is_closing and pending.size_bytes < limits.batch_bytes_max:
+            pending.is_full.clear()
+        return taken
+
+    async def _flush_batch(
+        self, partition: int, taken: list[tuple[StateChange, asyncio.Future[Dot]]]
+    ) -> None:
+        batch = {"producer": self._name, "changes": [change for change, _ in taken]}
+        try:
+            record = NewRecord(None, encode_event("StateBatch", batch))
+            (offset,) = await self._log.append(STATE_TOPIC, partition, [record])
+        except DwcpError as error:
+            for _, stored in taken:
+                if not stored.done():
+                    stored.set_exception(error)
+            return
+        for index, (_, stored) in enumerate(taken):
+            if not stored.done():
+                stored.set_result(Dot(self._region, partition, offset, index))

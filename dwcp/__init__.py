@@ -1,0 +1,3 @@
+"""DWCP: cross-region state replication for Kafka."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""`dwcp demo`: three regions on one machine, audited."""

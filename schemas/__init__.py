@@ -1,0 +1,1 @@
+"""Vocabulary: events, ids, clocks and errors; imports nothing of ours."""

@@ -1,0 +1,175 @@
+"""What a state change may be: built by producers, checked by every fold.
+
+The rules depend only on the change, its place and its append time, never on what a region holds
+or what its clock says: so all regions accept and refuse exactly the same changes.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NotRequired, TypedDict
+
+import orjson
+
+from schemas.clocks import STAMP_MAX, stamp_wall_ms
+from schemas.errors import ClockAheadError, InvalidChangeError, MalformedEventError
+
+ENTITY_ID_BYTES_MAX: Final = 1_024
+DRIFT_MS_MAX: Final = 500  # one bad clock must not win last-writer-wins for ever
+_LONG_MAX: Final = (1 << 63) - 1
+
+Scalar = int | float | str | bool | None
+Operation = Literal["put", "patch", "delete"]
+
+
+class JsonValue(TypedDict):
+    """A field value that is no scalar."""
+
+    json: str
+
+
+class FieldDelta(TypedDict):
+    """One field set or removed."""
+
+    path: str
+    operation: Literal["set", "remove"]
+    value: Scalar | JsonValue
+
+
+class StateChange(TypedDict):
+    """One change of one entity, as `avro/dwcp.StateChange.avsc` says it."""
+
+    change_id: str
+    entity_id: str
+    entity_type: str
+    key_space: NotRequired[str]
+    operation: Operation
+    document: str | None
+    deltas: list[FieldDelta]
+    base_version: NotRequired[int | None]
+    hybrid_timestamp: int | None
+    origin_region: str
+    trace_id: NotRequired[str | None]
+
+
+def dump_document(document: Mapping[str, Any]) -> str:
+    """Write a document as compact JSON text.
+
+    Raises:
+        InvalidChangeError: It holds what JSON cannot (NaN, sets, bytes).
+    """
+    return _dump("document", document)
+
+
+def _dump(field: str, value: object) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidChangeError(field, value, f"give what JSON can hold ({error})") from error
+    return text
+
+
+def set_field(path: str, value: object) -> FieldDelta:
+    """Return the delta that sets `path`, a JSON Pointer, to a JSON value.
+
+    Raises:
+        InvalidChangeError: The path is no pointer to a member, or the value is not JSON.
+    """
+    check_path(path)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidChangeError(path, value, "JSON has no such number: give a finite one")
+    is_scalar = value is None or isinstance(value, (bool, float, str))
+    if isinstance(value, str):
+        _dump(path, value)
+    if is_scalar or (isinstance(value, int) and -_LONG_MAX <= value <= _LONG_MAX):
+        return {"path": path, "operation": "set", "value": value}  # type: ignore[typeddict-item] # narrowed above
+    return {"path": path, "operation": "set", "value": {"json": _dump(path, value)}}
+
+
+def remove_field(path: str) -> FieldDelta:
+    """Return the delta that removes the field at `path`, a JSON Pointer."""
+    check_path(path)
+    return {"path": path, "operation": "remove", "value": None}
+
+
+def check_path(path: object) -> None:
+    """Raise InvalidChangeError unless `path` is a JSON Pointer to a member."""
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise InvalidChangeError("path", path, "give a JSON Pointer such as /status/phase")
+
+
+def check_entity_id(entity_id: object) -> None:
+    """Raise InvalidChangeError unless `entity_id` can name an entity."""
+    if not isinstance(entity_id, str):
+        raise InvalidChangeError("entity", entity_id, "give a string")
+    try:
+        size = len(entity_id.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidChangeError("entity", entity_id, "give valid Unicode") from error
+    if not 0 < size <= ENTITY_ID_BYTES_MAX:
+        raise InvalidChangeError("entity", entity_id, "give 1 to 1,024 bytes of UTF-8")
+
+
+def check_change(change: StateChange, record_time_ms: int) -> int:
+    """Check a change read from a log and return its hybrid timestamp.
+
+    Args:
+        change: As decoded by the registry.
+        record_time_ms: When its origin's Kafka appended it, Unix milliseconds.
+
+    Raises:
+        MalformedEventError: It breaks a rule of its schema's documentation.
+        ClockAheadError: Its producer's clock was more than 500 ms ahead of the broker's.
+    """
+    if not 0 < len(change["entity_id"].encode()) <= ENTITY_ID_BYTES_MAX:
+        raise MalformedEventError("entity_id: give 1 to 1,024 bytes of UTF-8")
+    _check_content(change)
+    stamp = change["hybrid_timestamp"]
+    if stamp is None:
+        return record_time_ms << 16
+    if not 0 <= stamp <= STAMP_MAX:
+        raise MalformedEventError(f"hybrid_timestamp = {stamp}: give milliseconds << 16 | count")
+    ahead_ms = stamp_wall_ms(stamp) - record_time_ms
+    if ahead_ms > DRIFT_MS_MAX:
+        raise ClockAheadError(
+            f"hybrid_timestamp is {ahead_ms:,} ms ahead of the append time, {DRIFT_MS_MAX} ms are "
+            f"allowed: set the producer's clock right and send the change again"
+        )
+    return stamp
+
+
+def _check_content(change: StateChange) -> None:
+    operation, document, deltas = change["operation"], change["document"], change["deltas"]
+    if operation == "patch":
+        if not deltas or document is not None:
+            raise MalformedEventError("patch: give at least one delta and no document")
+        for delta in deltas:
+            _check_delta(delta)
+        return
+    if deltas:
+        raise MalformedEventError(f"{operation}: give no deltas")
+    if operation == "delete":
+        if document is not None:
+            raise MalformedEventError("delete: give no document")
+    elif document is None or not _is_json(document, dict):
+        raise MalformedEventError("put: document has to be a JSON object as text")
+
+
+def _check_delta(delta: FieldDelta) -> None:
+    path, value = delta["path"], delta["value"]
+    if not path.startswith("/"):
+        raise MalformedEventError(f"path = {path[:100]!r}: give a JSON Pointer such as /status")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise MalformedEventError(f"{path} = {value}: JSON has no such number")
+    if isinstance(value, dict) and not _is_json(value["json"], object):
+        raise MalformedEventError(f"{path}: the value has to be JSON text")
+    if delta["operation"] == "remove" and value is not None:
+        raise MalformedEventError(f"{path}: a removed field has no value")
+
+
+def _is_json(text: str, kind: type) -> bool:
+    try:
+        return isinstance(orjson.loads(text), kind)
+    except orjson.JSONDecodeError:
+        return False

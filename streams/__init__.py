@@ -1,0 +1,1 @@
+"""Decisions: what happens to events and to replicated state."""

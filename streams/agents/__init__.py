@@ -1,0 +1,1 @@
+"""Faust agents and services: thin shells round the cores."""

@@ -1,0 +1,1 @@
+"""Replicated state as pure cores: entities, partitions, snapshots."""

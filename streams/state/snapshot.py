@@ -1,0 +1,172 @@
+"""Snapshots of a partition as buckets in a compacted topic.
+
+Record keys in `dwcp.snapshots` (partition p holds the snapshot of partition p):
+
+==================  ======================================================================
+key                 value
+==================  ======================================================================
+``bucket/B/C``      `SnapshotBucket`: chunk C of bucket B; null when there is no such chunk
+``manifest``        `SnapshotManifest`: all buckets hold at least what lies below its offsets
+==================  ======================================================================
+
+Invariant: offsets are read *before* the first bucket is taken and written *after* the last one is
+durable. Buckets may be newer than the manifest, or a mixture after a crash; because joining is
+idempotent and the log is replayed from the manifest's offsets, that is harmless. So only buckets
+that changed are written, and nothing stops while they are.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from schemas.ids import Version
+from schemas.registry import Record, decode_event, encode_event
+from streams.state.entity import Entity
+from streams.state.partition import BUCKET_COUNT, PartitionState
+
+CHUNK_BYTES: Final = 262_144
+MANIFEST_KEY: Final = b"manifest"
+_NEVER: Final = {"hybrid_timestamp": -1, "region": "", "offset": -1, "index": -1}
+
+
+def bucket_key(bucket: int, chunk: int) -> bytes:
+    """Return the record key of one chunk."""
+    return f"bucket/{bucket}/{chunk}".encode()
+
+
+def take_dirty(state: PartitionState) -> dict[int, list[Entity]]:
+    """Return the entities of every bucket that changed; they count as clean from now on."""
+    taken: dict[int, list[Entity]] = {bucket: [] for bucket in sorted(state.dirty)}
+    state.dirty.clear()
+    for entity in state.entities.values():
+        if entity.bucket in taken:
+            taken[entity.bucket].append(entity)
+    return taken
+
+
+def encode_chunks(entities: list[Entity]) -> list[bytes]:
+    """Encode a bucket's entities as they are now, in chunks of about 256 KiB of JSON text."""
+    chunks: list[bytes] = []
+    records: list[Record] = []
+    size_bytes = 0
+    for entity in entities:
+        records.append(_entity_record(entity))
+        size_bytes += len(entity.document or "") + 64 * (1 + len(entity.fields))
+        if size_bytes >= CHUNK_BYTES:
+            chunks.append(encode_event("SnapshotBucket", {"entities": records}))
+            records, size_bytes = [], 0
+    if records:
+        chunks.append(encode_event("SnapshotBucket", {"entities": records}))
+    return chunks
+
+
+def encode_manifest(state: PartitionState, region: str, replica_offset: int) -> bytes:
+    """Encode where a replay has to begin: call it before the first bucket is taken."""
+    origins = [{"region": r, "offset": o} for r, o in sorted(state.vector.items())]
+    record = {
+        "bucket_count": BUCKET_COUNT,
+        "state_offset": state.vector.get(region, 0),
+        "replica_offset": replica_offset,
+        "origins": origins,
+    }
+    return encode_event("SnapshotManifest", record)
+
+
+class SnapshotReader:
+    """Joins a partition's snapshot records, in the order of the topic, into an empty state.
+
+    Attributes:
+        replica_offset: Where to replay the replica topic from; 0 without a manifest.
+        chunk_counts: Chunks standing in the topic, by bucket.
+    """
+
+    def __init__(self, state: PartitionState) -> None:
+        self._state = state
+        self._chunks: dict[tuple[int, int], bytes] = {}
+        self._manifest: bytes | None = None
+        self.replica_offset = 0
+        self.chunk_counts: dict[int, int] = {}
+
+    def feed(self, key: bytes, value: bytes | None) -> None:
+        """Take one record; later ones of the same key replace earlier ones."""
+        if key == MANIFEST_KEY:
+            self._manifest = value
+            return
+        _, bucket, chunk = key.split(b"/")
+        if value is None:
+            self._chunks.pop((int(bucket), int(chunk)), None)
+        else:
+            self._chunks[int(bucket), int(chunk)] = value
+
+    def finish(self) -> int:
+        """Join everything into the state and return how many entities came.
+
+        Without a manifest nothing is joined: the first snapshot was never completed.
+        """
+        if self._manifest is None:
+            return 0
+        _, manifest = decode_event(self._manifest)
+        self.replica_offset = manifest["replica_offset"]
+        self._state.vector = {o["region"]: o["offset"] for o in manifest["origins"]}
+        count = 0
+        for bucket, chunk in sorted(self._chunks):
+            self.chunk_counts[bucket] = max(self.chunk_counts.get(bucket, 0), chunk + 1)
+            _, record = decode_event(self._chunks[bucket, chunk])
+            for entity in record["entities"]:
+                _join(self._state, entity)
+                count += 1
+        self._chunks.clear()
+        self._state.dirty.clear()
+        return count
+
+
+def _entity_record(entity: Entity) -> Record:
+    version = _NEVER if entity.version is None else _version_record(entity.version)
+    return {
+        "entity_id": entity.entity_id,
+        "entity_type": entity.entity_type,
+        "document": entity.document,
+        **version,
+        "fields": list(_field_records(entity)),
+    }
+
+
+def _field_records(entity: Entity) -> Iterator[Record]:
+    for path, field in entity.fields.items():
+        yield {
+            "path": path,
+            "removed": field.is_removed,
+            "value": field.value,
+            **_version_record(field.version),
+        }
+
+
+def _version_record(version: Version) -> Record:
+    return {
+        "hybrid_timestamp": version.stamp,
+        "region": version.region,
+        "offset": version.offset,
+        "index": version.change_index,
+    }
+
+
+def _version(record: Record) -> Version:
+    return Version(record["hybrid_timestamp"], record["region"], record["offset"], record["index"])
+
+
+def _join(state: PartitionState, record: Record) -> None:
+    entity = state.entity(record["entity_id"])
+    was_visible = entity.is_visible
+    added = 0
+    newest = []
+    if record["hybrid_timestamp"] >= 0:
+        newest.append(_version(record))
+        added += entity.put(record["document"], newest[-1]) or 0
+    for field in record["fields"]:
+        newest.append(_version(field))
+        is_removed = field["removed"]
+        one = entity.set_field(field["path"], field["value"], newest[-1], is_removed=is_removed)
+        added += one or 0
+    if entity.newest is None or max(newest) > entity.newest:
+        entity.newest = max(newest)
+        entity.entity_type = record["entity_type"]
+    state.account(entity, added, was_visible=was_visible)

@@ -1,0 +1,65 @@
+"""The topics of a region and the settings they need."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from connectors.log import TopicSpec
+
+STATE: Final = "dwcp.state"
+REPLICA: Final = "dwcp.replica.state"
+SNAPSHOTS: Final = "dwcp.snapshots"
+DEADLETTER: Final = "dwcp.deadletter"
+
+RECORD_BYTES_MAX: Final = 1 << 20  # producers split their batches below this
+SHIPPED_BYTES_MAX: Final = 8 << 20  # what the link carries at most: topics may be set up to it
+DEADLETTER_VALUE_BYTES_MAX: Final = 900_000
+
+_HOUR_MS: Final = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSettings:
+    """What operators choose about topics.
+
+    Attributes:
+        partition_count: Partitions of the state topics, equal in all regions, 1 to 1,024.
+        replication_factor: Copies of every topic.
+        retention_hours: How long a region may be away and still catch up from the log.
+    """
+
+    partition_count: int = 4
+    replication_factor: int = 1
+    retention_hours: int = 168
+
+
+def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
+    """Return every topic of a region.
+
+    `dwcp.state` takes the broker's append time, which is what drift and staleness are measured
+    with; the replica topic keeps the origin's. The replica topic takes whatever an origin took.
+    """
+    quorum = {"min.insync.replicas": str(max(1, settings.replication_factor // 2 + 1))}
+    kept = {"retention.ms": str(settings.retention_hours * _HOUR_MS), "cleanup.policy": "delete"}
+    large = {"max.message.bytes": str(2 * SHIPPED_BYTES_MAX)}
+    each: list[tuple[str, int, dict[str, str]]] = [
+        (
+            STATE,
+            settings.partition_count,
+            kept
+            | {
+                "message.timestamp.type": "LogAppendTime",
+                "max.message.bytes": str(RECORD_BYTES_MAX),
+            },
+        ),
+        (
+            REPLICA,
+            settings.partition_count,
+            kept | large | {"message.timestamp.type": "CreateTime"},
+        ),
+        (SNAPSHOTS, settings.partition_count, large | {"cleanup.policy": "compact"}),
+        (DEADLETTER, 1, kept),
+    ]
+    return [
+        TopicSpec(name, count, settings.replication_factor, own | quorum)
+        for name, count, own in each
+    ]

@@ -1,0 +1,1 @@
+"""Bytes across the WAN: frames, sessions and encodings."""

@@ -1,0 +1,1 @@
+"""The only folder of transport that owns sockets and timers."""

@@ -1,0 +1,1 @@
+"""Hierarchical delta encoding: few bytes, lossless."""

@@ -1,0 +1,49 @@
+"""Control messages and batches of the link: Avro records inside frames."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from schemas.errors import EventError, MalformedMessageError
+from schemas.registry import Record, decode_bare, encode_bare
+from transport.frame import Frame, FrameType
+
+PROTOCOL_MIN: Final = 1
+PROTOCOL_MAX: Final = 1
+
+_SCHEMA_OF: Final = {
+    FrameType.HELLO: "Hello",
+    FrameType.WELCOME: "Welcome",
+    FrameType.REFUSAL: "Refusal",
+    FrameType.ATTACH: "Attach",
+    FrameType.ACK: "Ack",
+    FrameType.NACK: "Nack",
+    FrameType.HEARTBEAT: "Heartbeat",
+    FrameType.GOODBYE: "Goodbye",
+}
+
+
+def message_frame(kind: FrameType, record: Record) -> Frame:
+    """Wrap a control message."""
+    return Frame(kind, encode_bare(_SCHEMA_OF[kind], record))
+
+
+def read_message(frame: Frame) -> Record:
+    """Unwrap a control message.
+
+    Raises:
+        MalformedMessageError: The payload does not decode.
+    """
+    try:
+        return decode_bare(_SCHEMA_OF[frame.type], frame.payload)
+    except EventError as error:
+        raise MalformedMessageError(f"{frame.type.name}: {error}") from error
+
+
+def positions(cursors: Mapping[int, int]) -> list[Record]:
+    """Write {partition: offset} as Avro `Position` records, ascending."""
+    return [{"partition": p, "offset": o} for p, o in sorted(cursors.items())]
+
+
+def read_positions(records: list[Record]) -> dict[int, int]:
+    """Read Avro `Position` records."""
+    return {record["partition"]: record["offset"] for record in records}

@@ -1,0 +1,106 @@
+"""Who talks, within which limits, and what a session tells its owner."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from schemas.registry import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who we are, as the handshake says it."""
+
+    cluster_id: str
+    region: str
+    node: str
+    config_hash: str
+    partition_count: int
+    capabilities: tuple[str, ...] = ("hde-window",)
+    key_spaces: tuple[str, ...] = ("default",)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSettings:
+    """Limits and timers of a session.
+
+    Attributes:
+        heartbeat_ms: Time between heartbeats.
+        silence_ms: Silence that ends the session; at least three heartbeats.
+        credit_bytes: Raw bytes that may be under way and not yet durable.
+        unit_bytes_max: Largest raw unit; one record of the origin's log has to fit.
+        level: zstd level of the flow's window; 0 sends raw.
+    """
+
+    heartbeat_ms: int = 1_000
+    silence_ms: int = 5_000
+    credit_bytes: int = 8 << 20
+    unit_bytes_max: int = 16 << 20
+    level: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class HelloReceived:
+    """A peer may come in: give it its cursors by `InboundSession.welcome`."""
+
+    region: str
+    node: str
+    config_differs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Established:
+    """The peer let us in and wants the log from these cursors on."""
+
+    region: str
+    node: str
+    cursors: Mapping[int, int]
+    config_differs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """The peer's Kafka holds everything below these cursors."""
+
+    sequence: int
+    cursors: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewound:
+    """The peer wants the log again from these cursors, in a new epoch."""
+
+    reason: str
+    cursors: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatDue:
+    """Say what we hold by `send_heartbeat`."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatReceived:
+    """What the peer holds; times are None until the peer has echoed one of ours."""
+
+    digest: Record | None
+    rtt_ms: float | None
+    clock_ahead_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLeft:
+    """The peer said goodbye."""
+
+    text: str
+
+
+Event = HelloReceived | Established | Acked | Rewound | HeartbeatDue | HeartbeatReceived | PeerLeft
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A whole encoded unit, in order."""
+
+    sequence: int
+    payload: bytes
+    raw_bytes: int

@@ -1,0 +1,68 @@
+"""Who may come in, and what a new connection begins with."""
+
+from schemas.errors import UnexpectedMessageError
+from schemas.registry import Record
+from transport.frame import Frame, FrameDecoder, FrameType
+from transport.messages import PROTOCOL_MAX, PROTOCOL_MIN, read_message
+from transport.session.events import Identity
+
+
+def broken_rule(ours: Identity, hello: Record) -> tuple[str, str] | None:
+    """Return (code, what to do) of the first rule that a HELLO breaks, or None."""
+    rules = {
+        "protocol": (
+            hello["protocol_max"] >= PROTOCOL_MIN and hello["protocol_min"] <= PROTOCOL_MAX,
+            f"we speak protocol {PROTOCOL_MIN} to {PROTOCOL_MAX}: upgrade the older side",
+        ),
+        "cluster_id": (
+            hello["cluster_id"] == ours.cluster_id,
+            f"this is federation {ours.cluster_id!r}, you are of {hello['cluster_id']!r}",
+        ),
+        "region_equal": (
+            hello["region"] != ours.region,
+            f"both sides call themselves {ours.region!r}: give each region its own id",
+        ),
+        "region_target": (
+            hello["target_region"] == ours.region,
+            f"this is {ours.region!r}, you want {hello['target_region']!r}: mend the address",
+        ),
+        "partition_count": (
+            hello["partition_count"] == ours.partition_count,
+            f"dwcp.state has not {hello['partition_count']} but {ours.partition_count} partitions",
+        ),
+    }
+    return next(((code, text) for code, (is_kept, text) in rules.items() if not is_kept), None)
+
+
+class Greeting:
+    """The first frame of a connection: HELLO opens a session, ATTACH joins one.
+
+    Attributes:
+        data: All bytes so far, for the session that a HELLO opens.
+        decoder: What has read them, for the session that an ATTACH joins.
+        token: The session token of an ATTACH.
+        rest: Frames behind an ATTACH.
+    """
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.decoder = FrameDecoder()
+        self.token = b""
+        self.rest: list[Frame] = []
+
+    def feed(self, data: bytes) -> FrameType | None:
+        """Take bytes; return HELLO or ATTACH once that frame is whole.
+
+        Raises:
+            ProtocolError: The connection begins with something else.
+        """
+        self.data += data
+        frames = self.decoder.feed(data)
+        if not frames:
+            return None
+        first, *self.rest = frames
+        if first.type is FrameType.ATTACH:
+            self.token = read_message(first)["session_token"]
+        elif first.type is not FrameType.HELLO or self.rest:
+            raise UnexpectedMessageError(f"a connection begins with {first.type.name}")
+        return first.type

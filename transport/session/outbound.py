@@ -1,0 +1,132 @@
+"""The end of a session that ships its log."""
+
+from schemas.errors import PeerRefusedError, UnexpectedMessageError
+from schemas.registry import Record
+from transport.frame import FLAG_LAST, PAYLOAD_BYTES_MAX, Frame, FrameType, encode_frame
+from transport.hde.window import WindowEncoder
+from transport.messages import (
+    PROTOCOL_MAX,
+    PROTOCOL_MIN,
+    message_frame,
+    read_message,
+    read_positions,
+)
+from transport.session.control import STATE_FLOW, ControlConnection
+from transport.session.events import Acked, Established, Event, Identity, LinkSettings, Rewound
+
+
+class OutboundSession(ControlConnection):
+    """The end that ships its log.
+
+    Args:
+        identity: Who we are.
+        target_region: Whom we mean to reach.
+        settings: Limits and timers.
+        now_ns: Monotonic time.
+
+    Attributes:
+        token: What the data connection attaches with, once established.
+        raw_bytes: Raw bytes of all units so far.
+        encoded_bytes: The same after encoding.
+    """
+
+    def __init__(
+        self, identity: Identity, target_region: str, settings: LinkSettings, now_ns: int
+    ) -> None:
+        super().__init__(identity, settings, now_ns)
+        self.target_region = target_region
+        self.token = b""
+        self.raw_bytes = 0
+        self.encoded_bytes = 0
+        self._credit_bytes = 0
+        self._sequence = 0
+        self._encoder = WindowEncoder(settings.level)
+        self._send(
+            FrameType.HELLO,
+            {
+                "protocol_min": PROTOCOL_MIN,
+                "protocol_max": PROTOCOL_MAX,
+                "cluster_id": identity.cluster_id,
+                "region": identity.region,
+                "target_region": target_region,
+                "node": identity.node,
+                "config_hash": identity.config_hash,
+                "capabilities": sorted(identity.capabilities),
+                "key_spaces": sorted(identity.key_spaces),
+                "partition_count": identity.partition_count,
+            },
+        )
+
+    @property
+    def has_credit(self) -> bool:
+        """Tell whether a unit may be sent now; one unit may reach over the edge."""
+        return self.is_established and self.raw_bytes < self._credit_bytes
+
+    def receive_control(self, data: bytes, now_ns: int, wall_ms: int) -> list[Event]:
+        """Take bytes of the control connection.
+
+        Raises:
+            ProtocolError: The peer broke the protocol.
+            PeerRefusedError: The peer does not want us.
+        """
+        return [self._step(f, now_ns, wall_ms) for f in self._control_frames(data, now_ns)]
+
+    def attach(self) -> bytes:
+        """Return what the data connection begins with."""
+        record = {"session_token": self.token}
+        return encode_frame(message_frame(FrameType.ATTACH, record))
+
+    def send_unit(self, raw: bytes) -> bytes:
+        """Encode one unit and return its frames for the data connection; heavy, thread-safe alone.
+
+        Raises:
+            AssertionError: There is no credit, or the unit is too large: ask before.
+        """
+        assert self.has_credit, "no credit"
+        assert len(raw) <= self.settings.unit_bytes_max, f"a unit of {len(raw):,} bytes"
+        unit = self._encoder.encode(raw)
+        self._sequence += 1
+        self.raw_bytes += len(raw)
+        self.encoded_bytes += len(unit)
+        frames = []
+        for start in range(0, len(unit), PAYLOAD_BYTES_MAX):
+            end = start + PAYLOAD_BYTES_MAX
+            flags = FLAG_LAST if end >= len(unit) else 0
+            piece = unit[start:end]
+            frame = Frame(FrameType.UNIT, piece, STATE_FLOW, self._sequence, flags)
+            frames.append(encode_frame(frame))
+        return b"".join(frames)
+
+    def begin_epoch(self) -> None:
+        """Forget the window; the next unit is a key unit. Not while `send_unit` runs."""
+        self._encoder.reset()
+
+    def _step(self, frame: Frame, now_ns: int, wall_ms: int) -> Event:
+        if frame.type is FrameType.WELCOME and not self.is_established:
+            return self._on_welcome(read_message(frame))
+        if frame.type is FrameType.REFUSAL:
+            record = read_message(frame)
+            raise PeerRefusedError(record["code"], record["text"])
+        if frame.type is FrameType.ACK and self.is_established:
+            record = read_message(frame)
+            self._credit_bytes = max(self._credit_bytes, record["credit_bytes"])
+            return Acked(record["sequence"], read_positions(record["cursors"]))
+        if frame.type is FrameType.NACK and self.is_established:
+            record = read_message(frame)
+            self._credit_bytes = max(self._credit_bytes, record["credit_bytes"])
+            return Rewound(record["reason"], read_positions(record["cursors"]))
+        return self._common(frame, now_ns, wall_ms)
+
+    def _on_welcome(self, record: Record) -> Established:
+        if record["region"] != self.target_region:
+            raise PeerRefusedError(
+                "region_target", f"{record['region']!r} answers, not {self.target_region!r}"
+            )
+        if not PROTOCOL_MIN <= record["protocol"] <= PROTOCOL_MAX:
+            raise UnexpectedMessageError(f"the peer chose protocol {record['protocol']}")
+        self.is_established = True
+        self.token = record["session_token"]
+        self._credit_bytes = record["credit_bytes"]
+        differs = record["config_hash"] != self.identity.config_hash
+        cursors = read_positions(record["cursors"])
+        return Established(record["region"], record["node"], cursors, differs)
