@@ -102,12 +102,13 @@ class StateProducer:
         self._room = asyncio.Semaphore(self._settings.pending_changes_max)
         self._unsettled: set[asyncio.Future[Dot]] = set()
         self._is_closing = False
-        self._flushers: asyncio.TaskGroup | None = None
+        self._flushers: list[asyncio.Future[None]] = []
 
     async def __aenter__(self) -> Self:
-        self._flushers = await asyncio.TaskGroup().__aenter__()
-        for partition in range(len(self._pending)):
-            self._flushers.create_task(self._flush_partition(partition))
+        self._flushers = [
+            asyncio.ensure_future(self._run_flusher(partition))
+            for partition in range(len(self._pending))
+        ]
         return self
 
     async def __aexit__(
@@ -116,12 +117,11 @@ class StateProducer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        assert self._flushers is not None
         self._is_closing = True
         for pending in self._pending:
             pending.arrived.set()
             pending.is_full.set()
-        await self._flushers.__aexit__(kind, error, trace)
+        await asyncio.gather(*self._flushers)
 
     async def put(
         self, entity_id: str, document: Mapping[str, Any], *, entity_type: str = ""
@@ -170,7 +170,7 @@ class StateProducer:
         deltas: list[FieldDelta] | None = None,
     ) -> asyncio.Future[Dot]:
         check_entity_id(entity_id)
-        if self._flushers is None or self._is_closing:
+        if not self._flushers or self._is_closing:
             raise DwcpError("the producer is not open: use it as an async context manager")
         await self._room.acquire()
         self._sequence += 1
@@ -208,6 +208,15 @@ class StateProducer:
         self._room.release()
         if not stored.cancelled():
             stored.exception()  # seen: whoever wants it awaits the future
+
+    async def _run_flusher(self, partition: int) -> None:
+        try:
+            await self._flush_partition(partition)
+        except Exception as error:  # a bug of ours: nobody may wait for ever because of it
+            for stored in list(self._unsettled):
+                if not stored.done():
+                    stored.set_exception(error)
+            raise
 
     async def _flush_partition(self, partition: int) -> None:
         pending = self._pending[partition]

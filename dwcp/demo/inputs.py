@@ -66,9 +66,7 @@ def read_jsonl(source: str | os.PathLike[str] | Iterable[str]) -> Iterator[Entit
         ConfigError: The path cannot be read.
         InvalidChangeError: A line is no change; says which line, which field and the remedy.
     """
-    lines: Iterable[str | bytes]
-    lines = _file_lines(os.fspath(source)) if isinstance(source, str | os.PathLike) else source
-    for line_number, line in enumerate(lines, 1):
+    for line_number, line in enumerate(_lines_of(source), 1):
         if line and not line.isspace():
             yield _change_of(_text(line, line_number), line_number)
 
@@ -111,6 +109,13 @@ def spread(
         else:
             remedy = f"name one of {', '.join(names)}, or leave the field out"
             raise InvalidChangeError("region", item.region, remedy)
+
+
+def _lines_of(source: str | os.PathLike[str] | Iterable[str]) -> Iterator[str | bytes]:
+    if isinstance(source, str | os.PathLike):
+        yield from _file_lines(os.fspath(source))
+    else:
+        yield from source
 
 
 def _file_lines(path: str) -> Iterator[bytes]:

@@ -19,7 +19,6 @@ from schemas.errors import (
     BadUnitError,
     DwcpError,
     LinkClosedError,
-    PeerRefusedError,
     RecordTooLargeError,
 )
 from schemas.registry import Record

@@ -66,6 +66,7 @@ class Replica:
         self.watchers: set[Watcher] = set()
         self._log = log_
         self._chunk_counts: list[dict[int, int]] = [{} for _ in range(partition_count)]
+        self._manifests: list[tuple[int, dict[str, int]]] = [(0, {})] * partition_count
         self._is_restoring = True
 
     async def restore(self) -> None:
@@ -140,7 +141,7 @@ class Replica:
         """Write what changed since the last snapshot; returns the number of records written."""
         written = 0
         for state in self.store.partitions:
-            if state.dirty:
+            if state.dirty or self._manifests[state.partition] != self._place(state):
                 written += await self._snapshot_partition(state)
         return written
 
@@ -221,6 +222,7 @@ class Replica:
 
     async def _snapshot_partition(self, state: PartitionState) -> int:
         partition = state.partition
+        place = self._place(state)
         manifest = encode_manifest(state, self.region, self.replica_positions[partition])
         taken = take_dirty(state)
         written = 0
@@ -233,7 +235,12 @@ class Replica:
         except BaseException:
             state.dirty.update(taken)  # they are not safe yet: once more next time
             raise
+        self._manifests[partition] = place
         return written + 1
+
+    def _place(self, state: PartitionState) -> tuple[int, dict[str, int]]:
+        """Return what a manifest would say."""
+        return self.replica_positions[state.partition], dict(state.vector)
 
     def _bucket_records(self, partition: int, bucket: int, chunks: list[bytes]) -> list[NewRecord]:
         counts = self._chunk_counts[partition]

@@ -1,0 +1,5 @@
+"""`python -m dwcp`."""
+
+from dwcp.cli import main
+
+main()

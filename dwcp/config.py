@@ -1,0 +1,145 @@
+"""A region's configuration: the only reader of the YAML file.
+
+Every field has a default but `region`; `dwcp config show` prints the effective values.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from schemas.errors import ConfigError
+from schemas.ids import check_region
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+Address = Annotated[str, Field(pattern=r"^[^\s:]+:\d{1,5}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaConfig(_Section):
+    """Where the region's Kafka is."""
+
+    bootstrap: str | None = Field(
+        None, description="host:port[,host:port]; none: a broker of our own is started"
+    )
+    port: Port = Field(9092, description="port of our own broker")
+    client: dict[str, Any] = Field(
+        {}, description="further settings of aiokafka: security_protocol, sasl_mechanism, ..."
+    )
+
+
+class StateConfig(_Section):
+    """The state topics; equal in all regions."""
+
+    partition_count: int = Field(4, ge=1, le=1_024, description="partitions of dwcp.state")
+    replication_factor: int = Field(1, ge=1, le=15, description="copies of every topic")
+    retention_hours: int = Field(
+        168, ge=1, description="how long a region may be away and still catch up from the log"
+    )
+    snapshot_interval_s: float = Field(30.0, ge=1, description="seconds between snapshots")
+
+
+class LinkConfig(_Section):
+    """The links to other regions."""
+
+    listen: Address = Field("127.0.0.1:7400", description="where peers reach us, host:port")
+    heartbeat_ms: int = Field(1_000, ge=50, description="time between heartbeats")
+    silence_ms: int = Field(
+        5_000, ge=150, description="silence that ends a session; at least three heartbeats"
+    )
+    credit_mib: int = Field(
+        8, ge=1, le=1_024, description="raw MiB under way per incoming link; bounds memory"
+    )
+    level: int = Field(3, ge=0, le=19, description="zstd level of the window; 0 sends raw")
+    flush_ms: int = Field(25, ge=0, le=10_000, description="least time between units of a link")
+
+    @model_validator(mode="after")
+    def _check_silence(self) -> Self:
+        if self.silence_ms < 3 * self.heartbeat_ms:
+            raise ValueError("link.silence_ms has to be at least three times link.heartbeat_ms")
+        return self
+
+
+class WebConfig(_Section):
+    """Faust's web server: state, status and metrics, without any access control yet."""
+
+    bind: str = Field("127.0.0.1", description="address; anything but loopback is open to all")
+    port: Port = Field(6066, description="port")
+
+
+class RegionConfig(_Section):
+    """One node of one region."""
+
+    region: str = Field(description="this region's id, a DNS label")
+    cluster: str = Field("novacron", min_length=1, description="federation; equal everywhere")
+    node: str = Field("", description="this node's name; default <region>-1")
+    data_dir: Path = Field(Path("dwcp-data"), description="folder of our files; made if missing")
+    kafka: KafkaConfig = KafkaConfig()
+    state: StateConfig = StateConfig()
+    link: LinkConfig = LinkConfig()
+    web: WebConfig = WebConfig()
+    peers: dict[str, Address] = Field({}, description="link address of every other region")
+
+    @field_validator("region")
+    @classmethod
+    def _check_region(cls, value: str) -> str:
+        try:
+            return check_region("region", value)
+        except ConfigError as error:
+            raise ValueError(error.remedy) from error
+
+    @model_validator(mode="after")
+    def _check_peers(self) -> Self:
+        for peer in self.peers:
+            check_region("peers", peer)
+            if peer == self.region:
+                raise ValueError(f"peers names this region itself: remove {peer!r}")
+        return self
+
+    @property
+    def node_name(self) -> str:
+        """Name of this node."""
+        return self.node or f"{self.region}-1"
+
+    @property
+    def shared_hash(self) -> str:
+        """Hash of what should be equal in all regions; travels in the handshake."""
+        shared = {
+            "cluster": self.cluster,
+            "partition_count": self.state.partition_count,
+            "retention_hours": self.state.retention_hours,
+        }
+        return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_config(path: Path) -> RegionConfig:
+    """Read a region's YAML file.
+
+    Raises:
+        ConfigError: The file cannot be read, or a field is wrong: which, its value, the remedy.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError("--config", str(path), f"give a readable file ({error})") from error
+    except yaml.YAMLError as error:
+        raise ConfigError("--config", str(path), f"mend the YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError("--config", str(path), "write fields, at least `region: <name>`")
+    return parse_config(content)
+
+
+def parse_config(content: dict[str, Any]) -> RegionConfig:
+    """Check a region's configuration; see `load_config`."""
+    try:
+        return RegionConfig.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "configuration"
+        raise ConfigError(field, first["input"], first["msg"]) from error

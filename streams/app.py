@@ -1,0 +1,147 @@
+"""The Faust application of a node: agents named for what they do, each a thin shell.
+
+===================  =========================  ==========================================
+agent                reads                      does
+===================  =========================  ==========================================
+`apply_deltas`       `dwcp.state`               folds our own region's changes
+`merge`              `dwcp.replica.state`       folds the other regions' changes
+`gossip_to_peers`    `dwcp.state`, per peer     ships our log and our digest to every peer
+`take_snapshots`     a timer                    writes what changed to `dwcp.snapshots`
+===================  =========================  ==========================================
+
+Beside them `streams.agents.receiver` listens for peers and takes their logs into
+`dwcp.replica.state`; it lives before and after the app, so that no peer meets a closed door.
+
+All topics exist before the app starts: Faust ignores a topic that is missing when it subscribes,
+and does not look again for minutes.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import faust
+import structlog
+
+from connectors.log import LogRecord
+from schemas.errors import LogError
+from streams import topics
+from streams.agents.replica import Replica
+from streams.agents.sender import Outgoing, run_sender
+
+log = structlog.get_logger(__name__)
+
+BODY_BYTES_MAX: Final = 2 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class AppSettings:
+    """What the Faust app needs to know.
+
+    Attributes:
+        bootstrap: Kafka's `host:port`, comma-separated.
+        data_dir: Folder of Faust's own files.
+        web_bind: Address of the web server; web_port its port.
+        snapshot_interval_s: Time between snapshots.
+    """
+
+    node: str
+    region: str
+    bootstrap: str
+    data_dir: str
+    web_bind: str
+    web_port: int
+    snapshot_interval_s: float
+
+
+def build_app(
+    settings: AppSettings,
+    replica: Replica,
+    senders: Sequence[Outgoing],
+    fail: Callable[[BaseException], None],
+) -> faust.App:
+    """Build the app; `fail` is told of errors that must end the node."""
+    app = faust.App(
+        f"dwcp-{settings.region}",
+        broker=[f"kafka://{address}" for address in settings.bootstrap.split(",")],
+        autodiscover=False,
+        datadir=settings.data_dir,
+        store="memory://",
+        topic_disable_leader=True,
+        consumer_auto_offset_reset="earliest",
+        stream_wait_empty=False,
+        # Faust's own defaults hold partitions for a minute after a crash.
+        broker_session_timeout=6.0,
+        broker_heartbeat_interval=1.0,
+        broker_rebalance_timeout=10.0,
+        broker_request_timeout=30.0,
+        web_bind=settings.web_bind,
+        web_host=settings.web_bind,
+        web_port=settings.web_port,
+        web_application_options={"client_max_size": BODY_BYTES_MAX},
+        worker_redirect_stdouts=False,
+        loghandlers=[],
+    )
+    _add_folds(app, replica, fail)
+    _add_tasks(app, settings, replica, senders)
+    return app
+
+
+def _add_folds(app: faust.App, replica: Replica, fail: Callable[[BaseException], None]) -> None:
+    def channel(name: str) -> Any:
+        return app.topic(
+            name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+        )
+
+    async def apply_deltas(stream: Any) -> None:
+        await _fold_all(stream, replica.fold_state, fail)
+
+    async def merge(stream: Any) -> None:
+        await _fold_all(stream, replica.fold_replica, fail)
+
+    app.agent(channel(topics.STATE), name="apply_deltas")(apply_deltas)
+    app.agent(channel(topics.REPLICA), name="merge")(merge)
+
+
+async def _fold_all(
+    stream: Any,
+    fold: Callable[[int, LogRecord], Awaitable[None]],
+    fail: Callable[[BaseException], None],
+) -> None:
+    async for event in stream.events():
+        message = event.message
+        record = LogRecord(
+            message.offset,
+            round(message.timestamp * 1_000),  # Faust divided it by 1,000
+            message.key,
+            message.value,
+            tuple(message.headers or ()),
+        )
+        try:
+            await fold(message.partition, record)
+        except Exception as error:
+            # Faust would restart the agent behind this record: a hole. So the node ends.
+            fail(error)
+            raise
+
+
+def _add_tasks(
+    app: faust.App,
+    settings: AppSettings,
+    replica: Replica,
+    senders: Sequence[Outgoing],
+) -> None:
+    async def gossip_to_peers() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for outgoing in senders:
+                tasks.create_task(run_sender(outgoing))
+
+    async def take_snapshots() -> None:
+        try:
+            await replica.snapshot()
+        except LogError as error:
+            log.warning("snapshot.failed", error=str(error))
+
+    app.task(gossip_to_peers)
+    app.timer(interval=settings.snapshot_interval_s)(take_snapshots)

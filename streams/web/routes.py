@@ -1,0 +1,219 @@
+"""HTTP routes of a node, added to Faust's own web server.
+
+============================  ==========================================================
+route                         answer
+============================  ==========================================================
+GET  /state/{entity}          the entity and its version, 404 when there is none
+GET  /state?prefix=&type=     all entities, one JSON object a line
+POST /state                   one change or {"changes": [...]}, answered when durable
+GET  /watch?prefix=           changes as they are folded, one JSON object a line
+GET  /status                  what the node knows of itself and its links
+GET  /metrics                 the same for Prometheus
+============================  ==========================================================
+
+A change is {"entity", "type", "document"} (document null deletes) or {"entity", "type", "patch":
+{"/path": value}, "remove": ["/path"]}. Errors are {"error": {"reason", "message"}}.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+
+from connectors.producer import StateProducer
+from schemas.errors import DwcpError, InvalidChangeError, LogError
+from schemas.ids import Dot
+from streams.agents.replica import Replica
+from streams.state.entity import Entity
+from streams.web.documents import change_json, entity_detail, entity_json
+
+CHANGES_PER_POST_MAX: Final = 1_000
+WATCHERS_MAX: Final = 64
+WATCH_PENDING_MAX: Final = 10_000  # entities, not changes: what is not read yet is coalesced
+KEEP_ALIVE_S: Final = 15.0
+_LINES_PER_CHUNK: Final = 200
+
+
+class Routes:
+    """The handlers and what they show.
+
+    Args:
+        replica: The entity store.
+        producer: Where posted changes go.
+        status: Returns the node's status as JSON values.
+        registry: The node's metrics.
+    """
+
+    def __init__(
+        self,
+        replica: Replica,
+        producer: StateProducer,
+        status: Callable[[], dict[str, Any]],
+        registry: CollectorRegistry,
+    ) -> None:
+        self._replica = replica
+        self._producer = producer
+        self._status = status
+        self._registry = registry
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes."""
+        app.middlewares.append(_errors_as_json)
+        app.router.add_get("/state/{entity:.+}", self.get_entity)
+        app.router.add_get("/state", self.get_state)
+        app.router.add_post("/state", self.post_state)
+        app.router.add_get("/watch", self.watch)
+        app.router.add_get("/status", self.get_status)
+        app.router.add_get("/metrics", self.get_metrics)
+
+    async def get_entity(self, request: web.Request) -> web.Response:
+        """Answer with one entity."""
+        entity_id = request.match_info["entity"]
+        entity = self._replica.store.get(entity_id)
+        if entity is None or not entity.is_visible:
+            return _error(404, "NotFound", f"there is no entity {entity_id!r} in this region")
+        return web.json_response(entity_detail(entity))
+
+    async def get_state(self, request: web.Request) -> web.StreamResponse:
+        """Answer with all entities, without stopping the fold for long."""
+        prefix, kind = request.query.get("prefix", ""), request.query.get("type")
+        response = await _begin_lines(request)
+        chosen = [
+            entity
+            for entity in self._replica.store.entities()
+            if entity.entity_id.startswith(prefix) and kind in (None, entity.entity_type)
+        ]
+        for start in range(0, len(chosen), _LINES_PER_CHUNK):
+            lines = [entity_json(entity) for entity in chosen[start : start + _LINES_PER_CHUNK]]
+            text = "".join(f"{line}\n" for line in lines if line is not None)
+            await response.write(text.encode())
+        await response.write_eof()
+        return response
+
+    async def post_state(self, request: web.Request) -> web.Response:
+        """Produce changes and answer with their places when they are durable."""
+        try:
+            body = json.loads(await request.text())
+        except ValueError as error:
+            raise InvalidChangeError("body", "", f"send JSON ({error})") from error
+        changes = body.get("changes", [body]) if isinstance(body, dict) else None
+        if not isinstance(changes, list) or not 0 < len(changes) <= CHANGES_PER_POST_MAX:
+            raise InvalidChangeError(
+                "body", body, f'send one change, or {{"changes": [1 to {CHANGES_PER_POST_MAX}]}}'
+            )
+        checked = [_check_posted(change) for change in changes]
+        stored = [await self._produce(change) for change in checked]
+        dots = [_dot_json(await future) for future in stored]
+        return web.json_response({"stored": dots})
+
+    async def watch(self, request: web.Request) -> web.StreamResponse:
+        """Send every entity that changes, for as long as the client reads."""
+        prefix = request.query.get("prefix", "")
+        if len(self._replica.watchers) >= WATCHERS_MAX:
+            return _error(503, "TooManyWatchers", f"{WATCHERS_MAX} are watching: try later")
+        pending: dict[str, Entity] = {}
+        arrived = asyncio.Event()
+
+        def note(entities: list[Entity]) -> None:
+            pending.update((e.entity_id, e) for e in entities if e.entity_id.startswith(prefix))
+            arrived.set()
+
+        response = await _begin_lines(request)
+        self._replica.watchers.add(note)
+        try:
+            while len(pending) <= WATCH_PENDING_MAX:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(arrived.wait(), KEEP_ALIVE_S)
+                arrived.clear()
+                # An empty line when nothing came, so that a client that left is noticed.
+                lines = [change_json(entity) for entity in pending.values()] or [""]
+                pending.clear()
+                await response.write("".join(f"{line}\n" for line in lines).encode())
+            text = f"more than {WATCH_PENDING_MAX:,} entities wait for you: dump and watch again"
+            await response.write(_error_text("TooSlow", text).encode() + b"\n")
+        finally:
+            self._replica.watchers.discard(note)
+        return response
+
+    async def get_status(self, _: web.Request) -> web.Response:
+        """Answer with the node's status."""
+        return web.json_response(self._status())
+
+    async def get_metrics(self, _: web.Request) -> web.Response:
+        """Answer with the metrics in Prometheus' text format."""
+        return web.Response(body=generate_latest(self._registry), content_type="text/plain")
+
+    async def _produce(self, change: dict[str, Any]) -> "asyncio.Future[Dot]":
+        entity, kind = change["entity"], change.get("type", "")
+        if "patch" in change or "remove" in change:
+            fields, remove = change.get("patch", {}), tuple(change.get("remove", ()))
+            return await self._producer.patch(entity, fields, remove=remove, entity_type=kind)
+        if change["document"] is None:
+            return await self._producer.delete(entity, entity_type=kind)
+        return await self._producer.put(entity, change["document"], entity_type=kind)
+
+
+def _dot_json(dot: Dot) -> dict[str, Any]:
+    return {
+        "region": dot.region,
+        "partition": dot.partition,
+        "offset": dot.offset,
+        "index": dot.change_index,
+    }
+
+
+def _check_posted(change: Any) -> dict[str, Any]:
+    if not isinstance(change, dict):
+        raise InvalidChangeError("change", change, "send an object")
+    expected: dict[str, tuple[type, ...]] = {
+        "entity": (str,),
+        "type": (str,),
+        "document": (dict, type(None)),
+        "patch": (dict,),
+        "remove": (list,),
+    }
+    for name, value in change.items():
+        if name not in expected:
+            raise InvalidChangeError(name, value, f"known are {', '.join(expected)}")
+        if not isinstance(value, expected[name]):
+            raise InvalidChangeError(name, value, "it has the wrong type")
+    if "entity" not in change:
+        raise InvalidChangeError("entity", None, "name the entity")
+    if ("document" in change) == ("patch" in change or "remove" in change):
+        raise InvalidChangeError("document", None, "send either document, or patch and remove")
+    return change
+
+
+async def _begin_lines(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    response.content_type = "application/x-ndjson"
+    await response.prepare(request)
+    return response
+
+
+def _error_text(reason: str, message: str) -> str:
+    return json.dumps({"error": {"reason": reason, "message": message}})
+
+
+def _error(status: int, reason: str, message: str) -> web.Response:
+    text = _error_text(reason, message)
+    return web.Response(status=status, text=text, content_type="application/json")
+
+
+@web.middleware
+async def _errors_as_json(request: web.Request, handler: Any) -> web.StreamResponse:
+    try:
+        response: web.StreamResponse = await handler(request)
+    except InvalidChangeError as error:
+        return _error(400, error.reason, str(error))
+    except LogError as error:
+        return _error(503 if error.is_retryable else 413, error.reason, str(error))
+    except DwcpError as error:
+        return _error(500, error.reason, str(error))
+    except web.HTTPRequestEntityTooLarge as error:
+        return _error(413, "BodyTooLarge", str(error.text))
+    return response
