@@ -79,6 +79,9 @@ class StateProducer:
         partition_count: Partitions of the state topic.
         settings: Limits.
         wall_ms: Wall clock, Unix milliseconds.
+
+    Attributes:
+        last_change: The newest change handed over, with its hybrid timestamp and id.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class StateProducer:
         self._wall_ms = wall_ms
         self._clock = HybridClock()
         self._sequence = 0
+        self.last_change: StateChange | None = None
         self._pending = [_Pending() for _ in range(partition_count)]
         self._room = asyncio.Semaphore(self._settings.pending_changes_max)
         self._unsettled: set[asyncio.Future[Dot]] = set()
@@ -184,6 +188,7 @@ class StateProducer:
             "hybrid_timestamp": self._clock.tick(self._wall_ms()),
             "origin_region": self._region,
         }
+        self.last_change = change
         size_bytes = len(document or "") + 64 * (1 + len(change["deltas"]))
         return self._queue(change, size_bytes)
 

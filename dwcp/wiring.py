@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from connectors.kafka import KafkaLog
 from connectors.producer import StateProducer
 from dwcp.config import RegionConfig
-from schemas.errors import ConfigError, DwcpError, LogError
+from schemas.errors import BrokerDiedError, ConfigError, DwcpError, LogError
 from schemas.registry import Record
 from streams.agents.receiver import Incoming, Receiver
 from streams.agents.replica import Replica
@@ -144,9 +144,9 @@ class RegionNode:
             watching.cancel()
             await broker.stop()
 
-    def _broker_ended(self, watching: "asyncio.Future[Any]") -> None:
-        if not watching.cancelled() and (error := watching.exception()) is not None:
-            self._fail(error)
+    def _broker_ended(self, watching: "asyncio.Future[BrokerDiedError]") -> None:
+        if not watching.cancelled():
+            self._fail(watching.exception() or watching.result())
 
     def _make_data_dir(self) -> None:
         folder = self._config.data_dir

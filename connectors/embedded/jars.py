@@ -174,9 +174,7 @@ def _fetch_all(
             pool.shutdown(cancel_futures=True)
 
 
-def _fetch_right(
-    jar: Jar, staging: Path, fetch: Fetch, should_stop: Callable[[], bool]
-) -> Path:
+def _fetch_right(jar: Jar, staging: Path, fetch: Fetch, should_stop: Callable[[], bool]) -> Path:
     """Fetch one jar, twice if need be, and check its hash."""
     cause: Exception | None = None
     for _ in range(_ATTEMPT_COUNT):

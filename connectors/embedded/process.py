@@ -50,13 +50,18 @@ class GuardedProcess:
             with their_end:
                 guard = await asyncio.create_subprocess_exec(
                     *guarded(command, "--report-pid", "--stop-timeout-s", str(stop_timeout_s)),
-                    stdin=their_end,
+                    stdin=their_end.fileno(),
                     start_new_session=True,
                     **options,
                 )
+        except BaseException:
+            leash.close()
+            raise
+        try:
             pid_line = await asyncio.get_running_loop().sock_recv(leash, _PID_BYTES_MAX)
         except BaseException:
-            leash.close()  # a guard that runs by now stops what it started
+            leash.close()
+            await guard.wait()  # which stops what it started by then, in bounded time
             raise
         if not pid_line:
             leash.close()

@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from schemas.errors import DwcpError
 
@@ -36,7 +37,7 @@ def fail(error: DwcpError, *, as_json: bool) -> NoReturn:
     """Report an error and exit."""
     if as_json:
         emit_json({"error": {"reason": error.reason, "message": str(error)}})
-    console.print(f"[bold red]{error.reason}[/]: {error}", markup=True, soft_wrap=True)
+    console.print(f"[bold red]{error.reason}[/]: {escape(str(error))}", soft_wrap=True)
     sys.exit(ERROR)
 
 

@@ -2,7 +2,7 @@
 
 ::
 
-    client ──► _End ─► forward lane ─► _End ──► target
+    client ──► _End ─► forward lane ──► _End ──► target
            ◄── _End ◄─ backward lane ◄─ _End ◄──
 
 A lane is one direction of the link, shared by all connections in the order in which their bytes
@@ -16,20 +16,12 @@ handshake (the proxy's kernel answers it at once; the target is dialled at once 
 import asyncio
 import socket
 import struct
-import time
-from collections import deque
-from collections.abc import Iterator
+from typing import cast
+
+from dwcp.demo.lane import Lane, Piece
 
 QUEUE_BYTES_MAX = 1 << 20
-_PIECE_BYTES_MAX = 1 << 16
-_PIECE_BYTES_MIN = 1448  # one Ethernet frame's worth
-_PIECE_S = 0.002  # shorter than this no piece occupies a slow lane, so arrivals stay smooth
-_READ_AHEAD_BYTES = 1 << 18  # of the kernel: what it takes on top of our queue is not shaped
-_UNSHAPED_BYTES_PER_S = 250e6  # for the queue of a lane without rate: what we manage anyway
-
-_Parcel = tuple[
-    float, "_End", bytes | memoryview | None
-]  # due; empty = end of stream; None = abort
+_READ_AHEAD_BYTES = 1 << 18  # by the kernel: what it takes on top of our queue is not shaped
 
 
 class ShapedLink:
@@ -58,9 +50,10 @@ class ShapedLink:
         assert rate_bytes_per_s is None or rate_bytes_per_s > 0, "use cut() for a link without rate"
         self._target = (target_host, target_port)
         self._forward, self._backward = (
-            _Lane(delay_ms / 1000, rate_bytes_per_s, queue_bytes_max) for _ in range(2)
+            Lane(delay_ms / 1000, rate_bytes_per_s, queue_bytes_max) for _ in range(2)
         )
         self._is_cut = False
+        self._is_stopped = False
         self._server: asyncio.Server | None = None
         self._ends: set[_End] = set()
         self._waiting: list[_End] = []  # accepted while cut, not dialled yet
@@ -79,7 +72,7 @@ class ShapedLink:
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes on the link or waiting for it, both directions."""
+        """TCP payload on the link or waiting for it, both directions, bytes."""
         return self._forward.queued_bytes + self._backward.queued_bytes
 
     @property
@@ -101,6 +94,7 @@ class ShapedLink:
         """Stop listening, abort all connections and wait until they are gone."""
         if self._server is None:
             return
+        self._is_stopped = True
         self._server.close()
         for dial in self._dials:
             dial.cancel()
@@ -115,7 +109,7 @@ class ShapedLink:
         """Let nothing move, as if all packets were dropped; connections stay open and silent.
 
         New connections are accepted, but the target hears nothing of them before the link is
-        healed, and never of those that were closed before.
+        healed, and never of those that their clients closed before.
         """
         self._is_cut = True
         self._forward.freeze()
@@ -129,39 +123,40 @@ class ShapedLink:
             return
         self._is_cut = False
         waiting, self._waiting = self._waiting, []
+        self._forward.thaw()
+        self._backward.thaw()
         for client in waiting:
             self._start_dial(client)
         for end in self._ends:
             end.update_reading()
-        self._forward.thaw()
-        self._backward.thaw()
 
     def reset(self) -> None:
-        """Abort all connections on both sides at once, wherever in the stream they are."""
-        self._waiting.clear()
+        """Abort all connections on both sides at once, wherever in their streams they are."""
         self._forward.clear()
         self._backward.clear()
         for end in list(self._ends):
             end.abort()
 
     def opened(self, end: "_End") -> None:
-        """Take in an end whose connection was made; for `_End`."""
+        """Take in an end whose connection was made, and dial for a client's; for `_End`."""
         self._ends.add(end)
-        if end.lane is self._backward:
-            return
-        if self._is_cut:
+        if self._is_stopped:
+            end.abort()
+        elif end.lane is self._forward and self._is_cut:
             self._waiting.append(end)
-        else:
+        elif end.lane is self._forward:
             self._start_dial(end)
 
     def closed(self, end: "_End") -> None:
         """Forget an end whose connection is gone; for `_End`."""
         self._ends.discard(end)
+        if end in self._waiting:
+            self._waiting.remove(end)
         if not self._ends:
             self._none_left.set()
 
     def is_waiting(self, end: "_End") -> bool:
-        """Say whether an end was accepted while cut, and nobody knows of it yet; for `_End`."""
+        """Say whether an end was accepted while cut, so that nobody knows of it; for `_End`."""
         return end in self._waiting
 
     def _start_dial(self, client: "_End") -> None:
@@ -170,134 +165,49 @@ class ShapedLink:
         dial.add_done_callback(self._dials.discard)
 
     async def _dial(self, client: "_End") -> None:
-        if client.is_gone:
-            return
         loop = asyncio.get_running_loop()
         try:
             await loop.create_connection(lambda: _End(self, self._backward, client), *self._target)
-        except OSError:
+        except OSError:  # nobody listens there: the client sees what it would see without us
             client.abort()
-
-
-class _Lane:
-    """One direction: a queue of pieces, each with the time at which it arrives."""
-
-    def __init__(
-        self, delay_s: float, rate_bytes_per_s: float | None, queue_bytes_max: int
-    ) -> None:
-        rate = rate_bytes_per_s or _UNSHAPED_BYTES_PER_S
-        self._delay_s = delay_s
-        self._s_per_byte = 1 / rate_bytes_per_s if rate_bytes_per_s else 0.0
-        self._piece_bytes = int(min(_PIECE_BYTES_MAX, max(_PIECE_BYTES_MIN, rate * _PIECE_S)))
-        self._queued_bytes_max = queue_bytes_max + int(rate * delay_s)
-        self._queue: deque[_Parcel] = deque()
-        self._free_at_s = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self._is_frozen = False
-        self.sources: set[_End] = set()
-        self.queued_bytes = 0
-        self.arrived_bytes = 0
-        self.is_full = False
-
-    def put(self, source: "_End", data: bytes | None) -> None:
-        """Send bytes, the end of the stream (empty) or an abort (None) down the lane."""
-        now_s = time.monotonic()
-        for piece in self._pieces(data):
-            self._append(source, piece, now_s)
-        self.queued_bytes += len(data or b"")
-        if self.queued_bytes > self._queued_bytes_max and not self.is_full:
-            self._set_full(is_full=True)
-        self._arm()
-
-    def freeze(self) -> None:
-        """Let nothing arrive."""
-        self._is_frozen = True
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
-
-    def thaw(self) -> None:
-        """Send what is queued once more, from now."""
-        self._is_frozen = False
-        now_s = self._free_at_s = time.monotonic()
-        parcels, self._queue = self._queue, deque()
-        for _, source, piece in parcels:
-            self._append(source, piece, now_s)
-        self._arm()
-
-    def clear(self) -> None:
-        """Drop what is queued."""
-        self._queue.clear()
-        self.queued_bytes = 0
-        self._free_at_s = 0.0
-        self._set_full(is_full=False)
-
-    def _pieces(self, data: bytes | None) -> Iterator[bytes | memoryview | None]:
-        if data is None or len(data) <= self._piece_bytes:
-            yield data
-            return
-        view = memoryview(data)
-        for start in range(0, len(view), self._piece_bytes):
-            yield view[start : start + self._piece_bytes]
-
-    def _append(self, source: "_End", piece: bytes | memoryview | None, now_s: float) -> None:
-        self._free_at_s = max(now_s, self._free_at_s) + len(piece or b"") * self._s_per_byte
-        self._queue.append((self._free_at_s + self._delay_s, source, piece))
-
-    def _arm(self) -> None:
-        if self._queue and self._timer is None and not self._is_frozen:
-            wait_s = self._queue[0][0] - time.monotonic()
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, wait_s), self._arrive)
-
-    def _arrive(self) -> None:
-        self._timer = None
-        now_s = time.monotonic()
-        while self._queue and self._queue[0][0] <= now_s:
-            _, source, piece = self._queue.popleft()
-            self.queued_bytes -= len(piece or b"")
-            self.arrived_bytes += len(piece or b"")
-            source.deliver(piece)
-        if self.is_full and self.queued_bytes <= self._queued_bytes_max // 2:
-            self._set_full(is_full=False)
-        self._arm()
-
-    def _set_full(self, *, is_full: bool) -> None:
-        self.is_full = is_full
-        for source in self.sources:
-            source.update_reading()
 
 
 class _End(asyncio.Protocol):
     """One of the two connections of a proxied one: reads into its lane, writes for its peer."""
 
-    def __init__(self, link: ShapedLink, lane: _Lane, peer: "_End | None") -> None:
+    transport: asyncio.Transport
+
+    def __init__(self, link: ShapedLink, lane: Lane, peer: "_End | None") -> None:
+        self.link = link
         self.lane = lane
+        self.peer = peer
+        self.backlog: list[Piece] = []  # arrived before the target was there
+        self.is_reading = True
+        self.is_writable = True
         self.is_gone = False
-        self._link = link
-        self._peer = peer
-        self._backlog: list[bytes | memoryview | None] = []  # arrived before the target was there
-        self._is_writable = True
-        self._is_reading = True
-        self._has_ended = False  # the peer's end of stream was written here
-        self._is_settled = False  # both sides know that it is over
-        self._transport: asyncio.Transport
+        self.has_ended = False  # the peer's end of stream was written here
+        self.is_settled = False  # the peer knows, or need not know, that it is over
+
+    @property
+    def is_forgotten(self) -> bool:
+        return self.is_gone and self.peer is None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        _set_option(transport, socket.SO_RCVBUF, _READ_AHEAD_BYTES)
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
+        self._set_option(socket.SO_RCVBUF, _READ_AHEAD_BYTES)
         self.lane.sources.add(self)
-        self._link.opened(self)
-        if self._peer:
-            self._peer.meet(self)
+        self.link.opened(self)
+        if self.peer:
+            self.peer.meet(self)
         self.update_reading()
 
     def meet(self, peer: "_End") -> None:
         """Learn that the target is there, and give it what has arrived for it."""
-        self._peer = peer
+        self.peer = peer
         if self.is_gone:
             peer.abort()
-        backlog, self._backlog = self._backlog, []
+            return
+        backlog, self.backlog = self.backlog, []
         for piece in backlog:
             self.deliver(piece)
         self.update_reading()
@@ -306,7 +216,7 @@ class _End(asyncio.Protocol):
         self.lane.put(self, data)
 
     def eof_received(self) -> bool:
-        if self._link.is_waiting(self):
+        if self.link.is_waiting(self):
             return False
         self.lane.put(self, b"")
         return True
@@ -314,59 +224,61 @@ class _End(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self.is_gone = True
         self.lane.sources.discard(self)
-        self._link.closed(self)
-        if self._peer and not self._is_settled:
+        self.link.closed(self)
+        if self.peer and not self.is_settled:
             self.lane.put(self, None)
 
     def pause_writing(self) -> None:
-        self._is_writable = False
-        if self._peer:
-            self._peer.update_reading()
+        self.is_writable = False
+        if self.peer:
+            self.peer.update_reading()
 
     def resume_writing(self) -> None:
-        self._is_writable = True
-        if self._peer:
-            self._peer.update_reading()
+        self.is_writable = True
+        if self.peer:
+            self.peer.update_reading()
 
     def update_reading(self) -> None:
-        """Read while there is room in the lane and the far side takes what arrives."""
-        far_side_takes = self._peer._is_writable if self._peer else self._link.is_cut
-        is_reading = far_side_takes and not self.lane.is_full
-        if is_reading != self._is_reading:
-            self._is_reading = is_reading
-            (self._transport.resume_reading if is_reading else self._transport.pause_reading)()
+        """Read while there is room in the lane and the far side takes what arrives.
 
-    def deliver(self, piece: bytes | memoryview | None) -> None:
+        While cut, a connection that nobody knows of is read too: so its client's giving up is
+        seen.
+        """
+        far_side_takes = self.peer.is_writable if self.peer else self.link.is_cut
+        is_reading = far_side_takes and not self.lane.is_full
+        if is_reading != self.is_reading:
+            self.is_reading = is_reading
+            (self.transport.resume_reading if is_reading else self.transport.pause_reading)()
+
+    def deliver(self, piece: Piece) -> None:
         """Hand over what was read here and has arrived at the far side."""
-        if self._peer is None:
-            if not self.is_gone:
-                self._backlog.append(piece)
+        if self.peer is None:
+            self.backlog.append(piece)
         elif piece is None:
-            self._peer.abort()
-        elif piece:
-            self._peer._transport.write(piece)
-        else:
-            self._peer.end()
+            self.peer.abort()
+        elif not piece:
+            self.peer.end()
+        elif not self.peer.transport.is_closing():
+            self.peer.transport.write(piece)
 
     def end(self) -> None:
-        """Write the peer's end of stream; after both ends the connection is over."""
-        self._has_ended = True
-        if not self.is_gone:
-            self._transport.write_eof()
-        if self._peer and self._peer._has_ended:
-            for one in (self, self._peer):
-                one._is_settled = True
-                one._transport.close()
+        """Write the peer's end of stream; when both ends were written, close both sides."""
+        self.has_ended = True
+        if not self.transport.is_closing():
+            self.transport.write_eof()
+        if self.peer and self.peer.has_ended:
+            for one in (self, self.peer):
+                one.is_settled = True
+                one.transport.close()
 
     def abort(self) -> None:
-        """Break the connection off here, without a word down the lane."""
-        self._is_settled = True
+        """Break off here, with a reset for whoever is connected and no word down the lane."""
+        self.is_settled = True
         if not self.is_gone:
-            _set_option(self._transport, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST, not FIN
-            self._transport.abort()
+            self._set_option(socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.transport.abort()
 
-
-def _set_option(transport: asyncio.Transport, option: int, value: int | bytes) -> None:
-    connection = transport.get_extra_info("socket")
-    if connection is not None and connection.fileno() >= 0:
-        connection.setsockopt(socket.SOL_SOCKET, option, value)
+    def _set_option(self, option: int, value: int | bytes) -> None:
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None and connection.fileno() >= 0:
+            connection.setsockopt(socket.SOL_SOCKET, option, value)

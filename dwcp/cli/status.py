@@ -1,0 +1,70 @@
+"""`dwcp status`: nodes and their links."""
+
+import asyncio
+from typing import Any
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from dwcp.cli.client import URL, get_json
+from dwcp.cli.output import console, emit_json, json_option, reports_errors
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dwcp status
+  dwcp status --url http://127.0.0.1:6066 --url http://127.0.0.1:6067 --json
+"""
+)
+@click.option("--url", "urls", multiple=True, help=f"A node's web address; default {URL}.")
+@json_option
+@reports_errors
+def status(urls: tuple[str, ...], *, as_json: bool) -> None:
+    """Show nodes, what they hold, and their links."""
+    nodes = asyncio.run(_ask_all(urls or (URL,)))
+    if as_json:
+        emit_json({"nodes": nodes})
+        return
+    for node in nodes:
+        console.print(_node_table(node))
+        console.print(_link_table(node))
+
+
+async def _ask_all(urls: tuple[str, ...]) -> list[dict[str, Any]]:
+    return list(await asyncio.gather(*(get_json(url, "/status") for url in urls)))
+
+
+def _node_table(node: dict[str, Any]) -> Table:
+    table = Table(title=f"{node['region']} · {node['node']}", title_justify="left", box=None)
+    for name in ("entities", "changes folded", "dead letters", "lag", "visible p50/p99"):
+        table.add_column(name, justify="right")
+    visible = node["visible_ms"]
+    table.add_row(
+        f"{node['entities']:,}",
+        f"{sum(node['changes_folded'].values()):,}",
+        f"{sum(node['deadletters'].values()):,}",
+        f"{sum(node['lag'].values()):,}",
+        f"{visible['p50']:.0f} / {visible['p99']:.0f} ms",
+    )
+    return table
+
+
+def _link_table(node: dict[str, Any]) -> Table:
+    table = Table(box=None)
+    for name in ("to", "state", "RTT", "units", "raw", "encoded", "sessions", "error"):
+        table.add_column(name, justify="left" if name in {"to", "state", "error"} else "right")
+    for link in node["links_out"]:
+        colour = "green" if link["state"] == "up" else "red"
+        table.add_row(
+            link["peer"],
+            f"[{colour}]{link['state']}[/]",
+            "-" if link["rtt_ms"] is None else f"{link['rtt_ms']:.0f} ms",
+            f"{link['units']:,}",
+            f"{link['raw_bytes']:,}",
+            f"{link['encoded_bytes']:,}",
+            str(link["sessions"]),
+            escape(link["error"]),
+        )
+    return table

@@ -1,0 +1,411 @@
+"""The proxy that plays the wide-area link: same bytes, later, slower, or not at all."""
+
+import asyncio
+import random
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+import uvloop
+
+from dwcp.demo.shaper import QUEUE_BYTES_MAX, ShapedLink
+
+MIB = 1 << 20
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def until(is_so: Callable[[], bool], timeout_s: float = 10) -> None:
+    """Return once it is so; fail after the time-out."""
+    async with asyncio.timeout(timeout_s):
+        while not is_so():
+            await asyncio.sleep(0.002)
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(MIB):
+        writer.write(data)
+        await writer.drain()
+
+
+class World:
+    """Servers, links and connections of one test, all closed at its end."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+        self._talks: list[asyncio.Task[None]] = []
+        self.accepted: list[asyncio.StreamWriter] = []
+
+    async def serve(self, talk: Talk) -> int:
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self.accepted.append(writer)
+            self._talks.append(asyncio.create_task(self._converse(talk, reader, writer)))
+
+        server = await asyncio.start_server(accept, "127.0.0.1", 0)
+        self._stack.push_async_callback(server.wait_closed)
+        self._stack.callback(server.close)
+        self._stack.push_async_callback(self._hang_up)
+        port: int = server.sockets[0].getsockname()[1]
+        return port
+
+    async def link(
+        self, port: int, delay_ms: float = 0, rate_bytes_per_s: float | None = None
+    ) -> tuple[ShapedLink, int]:
+        link = ShapedLink("127.0.0.1", port, delay_ms=delay_ms, rate_bytes_per_s=rate_bytes_per_s)
+        self._stack.push_async_callback(link.stop)
+        return link, await link.start()
+
+    async def connect(self, port: int) -> Streams:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        self._stack.push_async_callback(_close, writer)
+        return reader, writer
+
+    async def a_while(self) -> None:
+        """Wait for a round trip over a link of its own, long after what should not happen."""
+        if not hasattr(self, "_clock"):
+            _, port = await self.link(await self.serve(echo), delay_ms=30)
+            self._clock = await self.connect(port)
+        reader, writer = self._clock
+        writer.write(b"?")
+        assert await reader.readexactly(1) == b"?"
+
+    async def _converse(
+        self, talk: Talk, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            await talk(reader, writer)
+        except ConnectionError:
+            writer.transport.abort()
+        finally:
+            await _close(writer)
+
+    async def _hang_up(self) -> None:
+        for talk in self._talks:
+            talk.cancel()
+        await asyncio.gather(*self._talks, return_exceptions=True)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+
+@asynccontextmanager
+async def a_world() -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        yield World(stack)
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with a_world() as one:
+        yield one
+
+
+async def write_in_chunks(writer: asyncio.StreamWriter, data: bytes, dice: random.Random) -> None:
+    at = 0
+    while at < len(data):
+        size = dice.choice((1, 100, 1_448, 20_000, 70_000, 300_000))
+        writer.write(data[at : at + size])
+        await writer.drain()
+        at += size
+    writer.write_eof()
+
+
+async def check_both_ways(world: World, delay_ms: float, rate: float | None, seed: int) -> None:
+    dice = random.Random(seed)
+    up, down = dice.randbytes(3 * MIB), dice.randbytes(2 * MIB)
+    received: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await write_in_chunks(writer, down, random.Random(seed + 1))
+        received.append(await reader.read(-1))
+
+    link, port = await world.link(await world.serve(talk), delay_ms, rate)
+    reader, writer = await world.connect(port)
+    _, got_down = await asyncio.gather(write_in_chunks(writer, up, dice), reader.read(-1))
+    await until(lambda: bool(received))
+
+    assert got_down == down
+    assert received == [up]
+    assert (link.forward_bytes, link.backward_bytes) == (len(up), len(down))
+    assert link.queued_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("delay_ms", "rate"), [(0, None), (0, 20e6), (3, None), (15, 30e6), (0.5, 10e6)]
+)
+async def test_the_same_bytes_arrive_both_ways(
+    world: World, delay_ms: float, rate: float | None
+) -> None:
+    await check_both_ways(world, delay_ms, rate, seed=int(delay_ms))
+
+
+async def test_both_ends_of_stream_close_the_connection(world: World) -> None:
+    """A half-closed connection still answers; afterwards nothing is left of it."""
+    link, port = await world.link(await world.serve(echo), delay_ms=5)
+    reader, writer = await world.connect(port)
+    writer.write(b"last words")
+    writer.write_eof()
+
+    assert await reader.read(-1) == b"last words"
+    await until(lambda: not link._ends)
+
+
+async def test_no_byte_is_early(world: World) -> None:
+    link, port = await world.link(await world.serve(echo), delay_ms=25)
+    reader, writer = await world.connect(port)
+    round_trips_ms = []
+    for number in range(12):
+        start_s = time.monotonic()
+        writer.write(bytes([number]))
+        assert await reader.readexactly(1) == bytes([number])
+        round_trips_ms.append((time.monotonic() - start_s) * 1000)
+
+    assert min(round_trips_ms) >= 50
+    assert min(round_trips_ms) < 100, "generous: the machine may be busy, but not twelve times"
+    assert link.forward_bytes == link.backward_bytes == 12
+
+
+async def test_the_rate_is_shared_by_all_connections(world: World) -> None:
+    rate, sizes = 4e6, (MIB, MIB)
+    arrivals: list[tuple[float, int]] = []
+
+    async def drink(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        while data := await reader.read(MIB):
+            arrivals.append((time.monotonic(), len(data)))
+
+    _, port = await world.link(await world.serve(drink), delay_ms=5, rate_bytes_per_s=rate)
+    for size in sizes:
+        _, writer = await world.connect(port)
+        writer.write(bytes(size))
+    await until(lambda: sum(count for _, count in arrivals) == sum(sizes), timeout_s=30)
+
+    seconds = arrivals[-1][0] - arrivals[0][0]
+    measured = sum(count for _, count in arrivals[1:]) / seconds
+    assert measured <= 1.15 * rate
+    assert measured >= 0.5 * rate, "generous: the machine may be busy"
+
+
+async def test_a_cut_holds_and_healing_releases(world: World) -> None:
+    link, port = await world.link(await world.serve(echo), delay_ms=1)
+    reader, writer = await world.connect(port)
+    writer.write(b"before")
+    assert await reader.readexactly(6) == b"before"
+
+    link.cut()
+    writer.write(b"during")
+    answer = asyncio.create_task(reader.readexactly(6))
+    await until(lambda: link.queued_bytes == 6)
+    await world.a_while()
+
+    assert link.is_cut
+    assert not answer.done()
+    assert (link.forward_bytes, link.backward_bytes) == (6, 6)
+
+    link.heal()
+    assert not link.is_cut
+    assert await answer == b"during"
+
+
+async def test_a_cut_stops_what_is_on_its_way(world: World) -> None:
+    link, port = await world.link(await world.serve(echo), delay_ms=20)
+    reader, writer = await world.connect(port)
+    writer.write(b"x")
+    await until(lambda: link.queued_bytes == 1)
+    link.cut()
+    await world.a_while()
+    assert link.forward_bytes == 0
+
+    start_s = time.monotonic()
+    link.heal()
+    assert await reader.readexactly(1) == b"x"
+    assert time.monotonic() - start_s >= 0.040, "after the cut it makes its way once more"
+
+
+async def test_who_connects_during_a_cut_is_accepted_but_unknown_until_it_heals(
+    world: World,
+) -> None:
+    link, port = await world.link(await world.serve(echo))
+    link.cut()
+    reader, writer = await world.connect(port)
+    writer.write(b"hello?")
+    await until(lambda: link.queued_bytes == 6)
+    await world.a_while()
+    known_count = len(world.accepted)
+    assert known_count == 1, "only the clock's connection"
+
+    link.heal()
+    assert await reader.readexactly(6) == b"hello?"
+    assert len(world.accepted) == known_count + 1
+
+
+async def test_who_gave_up_during_a_cut_is_never_heard_of(world: World) -> None:
+    link, port = await world.link(await world.serve(echo))
+    link.cut()
+    _, writer = await world.connect(port)
+    writer.write(b"stale hello")
+    await until(lambda: link.queued_bytes == 11)
+    writer.close()
+    await until(lambda: not link._ends)
+    await world.a_while()
+    known_count = len(world.accepted)
+
+    link.heal()
+    reader, writer = await world.connect(port)
+    writer.write(b"fresh")
+    assert await reader.readexactly(5) == b"fresh"
+    assert len(world.accepted) == known_count + 1
+    assert link.forward_bytes == 5
+    assert link.queued_bytes == 0
+
+
+async def test_the_end_of_a_connection_is_cut_off_too(world: World) -> None:
+    ended = asyncio.Event()
+
+    async def listen(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read(-1)
+        ended.set()
+
+    link, port = await world.link(await world.serve(listen))
+    _, writer = await world.connect(port)
+    await until(lambda: len(world.accepted) == 1)
+    link.cut()
+    writer.close()
+    await world.a_while()
+    assert not ended.is_set()
+
+    link.heal()
+    await asyncio.wait_for(ended.wait(), 10)
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+async def test_reset_aborts_both_sides_mid_frame(world: World, *, is_cut: bool) -> None:
+    lost: list[type[Exception]] = []
+
+    async def listen(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readexactly(1_000)
+        except OSError as error:
+            lost.append(type(error))
+
+    link, port = await world.link(await world.serve(listen), delay_ms=5)
+    reader, writer = await world.connect(port)
+    writer.write(b"half a frame")
+    await until(lambda: link.forward_bytes == 12)
+    if is_cut:
+        link.cut()
+    link.reset()
+
+    with pytest.raises(ConnectionResetError):
+        await reader.readexactly(1)
+    await until(lambda: lost == [ConnectionResetError])
+    assert link.queued_bytes == 0
+
+    link.heal()
+    _, writer = await world.connect(port)
+    writer.write(b"again")
+    await until(lambda: link.forward_bytes == 17)
+
+
+async def test_a_client_that_dies_is_aborted_at_the_target(world: World) -> None:
+    lost: list[type[Exception]] = []
+
+    async def listen(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        try:
+            await reader.read(-1)
+        except OSError as error:
+            lost.append(type(error))
+
+    _, port = await world.link(await world.serve(listen), delay_ms=2)
+    _, writer = await world.connect(port)
+    await until(lambda: len(world.accepted) == 1)
+    raw = writer.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    writer.transport.abort()
+
+    await until(lambda: lost == [ConnectionResetError])
+
+
+async def test_a_target_that_is_not_there_closes_the_client(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        _, port = await world.link(taken.getsockname()[1])
+    reader, _ = await world.connect(port)
+
+    with pytest.raises(ConnectionResetError):
+        await asyncio.wait_for(reader.read(-1), 10)
+
+
+async def test_a_stalled_receiver_stops_the_sender_but_no_other_connection(world: World) -> None:
+    go_on = asyncio.Event()
+    received: list[int] = []
+
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = await reader.readexactly(1)
+        if first == b"e":
+            writer.write(first)
+            return
+        await go_on.wait()
+        received.append(len(await reader.read(-1)) + 1)
+
+    size = 64 * MIB
+    link, port = await world.link(await world.serve(stall), delay_ms=1)
+    _, stalled = await world.connect(port)
+    stalled.write(bytes(size))
+    stalled.write_eof()
+    left = size
+    while left != (left := stalled.transport.get_write_buffer_size()):
+        await world.a_while()
+
+    assert size - left < 24 * MIB, "ours plus four kernel buffers"
+    assert link.queued_bytes < QUEUE_BYTES_MAX + MIB
+
+    reader, writer = await world.connect(port)
+    writer.write(b"e")
+    assert await reader.readexactly(1) == b"e"
+
+    go_on.set()
+    await until(lambda: received == [size], timeout_s=60)
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+async def test_the_queue_of_a_slow_or_cut_link_is_bounded(world: World, *, is_cut: bool) -> None:
+    link, port = await world.link(await world.serve(echo), delay_ms=10, rate_bytes_per_s=1e6)
+    if is_cut:
+        link.cut()
+    for _ in range(3):
+        _, writer = await world.connect(port)
+        writer.write(bytes(8 * MIB))
+    await until(lambda: link.queued_bytes > QUEUE_BYTES_MAX)
+    await world.a_while()
+
+    assert link.queued_bytes <= QUEUE_BYTES_MAX + 10_000 + 2 * (1 << 18)
+
+
+async def test_stopping_leaves_nothing(world: World) -> None:
+    link, port = await world.link(await world.serve(echo), delay_ms=5)
+    reader, writer = await world.connect(port)
+    writer.write(bytes(MIB))
+    await until(lambda: link.forward_bytes > 0)
+    await link.stop()
+
+    assert not link._ends
+    with pytest.raises(ConnectionResetError):
+        await reader.read(-1)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+    await link.stop()
+
+
+def test_it_works_on_uvloop_too() -> None:
+    async def run(check: Callable[[World], Coroutine[None, None, None]]) -> None:
+        async with a_world() as world:
+            await check(world)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(lambda world: check_both_ways(world, 3, 30e6, seed=1)))
+        runner.run(run(test_no_byte_is_early))
+        runner.run(run(test_a_cut_holds_and_healing_releases))
+        runner.run(run(lambda world: test_reset_aborts_both_sides_mid_frame(world, is_cut=False)))
