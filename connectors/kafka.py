@@ -3,6 +3,7 @@
 All reads are `read_committed`, all writes idempotent with acks=all. aiokafka's errors stop here.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -50,6 +51,7 @@ class KafkaLog:
         self._linger_ms = linger_ms
         self._producer: AIOKafkaProducer | None = None
         self._limits: dict[str, int] = {}
+        self._starting = asyncio.Lock()
 
     async def create_topics(self, specs: Sequence[TopicSpec]) -> list[str]:
         """See `Log`."""
@@ -157,24 +159,28 @@ class KafkaLog:
                 await consumer.stop()
 
     async def _started_producer(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            producer = AIOKafkaProducer(
-                **self._client,
-                acks="all",
-                enable_idempotence=True,
-                compression_type="zstd",
-                linger_ms=self._linger_ms,
-                max_batch_size=BATCH_BYTES,
-                max_request_size=REQUEST_BYTES_MAX,
-            )
-            with _mapped("connect"):
-                try:
-                    await producer.start()
-                except BaseException:
-                    await producer.stop()
-                    raise
-            self._producer = producer
+        async with self._starting:
+            if self._producer is None:
+                self._producer = await self._start_producer()
         return self._producer
+
+    async def _start_producer(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            **self._client,
+            acks="all",
+            enable_idempotence=True,
+            compression_type="zstd",
+            linger_ms=self._linger_ms,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=REQUEST_BYTES_MAX,
+        )
+        with _mapped("connect"):
+            try:
+                await producer.start()
+            except BaseException:
+                await producer.stop()
+                raise
+        return producer
 
     async def _limit(self, topic: str) -> int:
         """Return the topic's `max.message.bytes`.
