@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 # A batch is refused as a whole, so ours stay below every topic's limit; one larger record passes.
 BATCH_BYTES: Final = 262_144
 REQUEST_BYTES_MAX: Final = 20 << 20
+# A fetch that names only idle partitions hides new records of the others for this long.
+FETCH_WAIT_MS: Final = 100
 POLL_MS: Final = 500
 RECORDS_PER_POLL: Final = 2_000
 _MUST_MATCH: Final = ("cleanup.policy", "message.timestamp.type")
@@ -113,7 +115,7 @@ class KafkaLog:
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",
-            fetch_max_wait_ms=POLL_MS,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
             max_partition_fetch_bytes=bytes_max,
             fetch_max_bytes=4 * bytes_max,
         )

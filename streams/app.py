@@ -27,6 +27,7 @@ import structlog
 from connectors.log import LogRecord
 from schemas.errors import LogError
 from streams import topics
+from streams.agents.driver import PromptTransport
 from streams.agents.replica import Replica
 from streams.agents.sender import Outgoing, run_sender
 
@@ -83,6 +84,7 @@ def build_app(
         worker_redirect_stdouts=False,
         loghandlers=[],
     )
+    app.transport = PromptTransport(app.conf.broker_consumer, app)
     _add_folds(app, replica, fail)
     _add_tasks(app, settings, replica, senders)
     return app

@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -30,19 +30,12 @@ def data_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return Path.home() / where / "dwcp"
 
 
-def _free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(folder).free
-
-
-def require_room(
-    folder: Path, needed_bytes: int, free_bytes: Callable[[Path], int] = _free_bytes
-) -> None:
+def require_room(folder: Path, needed_bytes: int) -> None:
     """Check that the disk under `folder` has room; the folder itself need not exist.
 
     Args:
         folder: Where something is to be written.
         needed_bytes: How much must be free, bytes.
-        free_bytes: Tells how much is free under a folder, bytes.
 
     Raises:
         DiskSpaceError: Less is free.
@@ -50,7 +43,7 @@ def require_room(
     existing = folder.absolute()
     while not existing.exists():
         existing = existing.parent
-    free = free_bytes(existing)
+    free = shutil.disk_usage(existing).free
     if free < needed_bytes:
         raise DiskSpaceError(
             f"{folder} has {free >> 20} MiB free, {needed_bytes >> 20} MiB are needed: "

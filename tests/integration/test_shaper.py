@@ -20,7 +20,7 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 async def until(is_so: Callable[[], bool], timeout_s: float = 10) -> None:
     """Return once it is so; fail after the time-out."""
     async with asyncio.timeout(timeout_s):
-        while not is_so():
+        while not is_so():  # noqa: ASYNC110 - what is waited for raises no event
             await asyncio.sleep(0.002)
 
 
@@ -60,6 +60,7 @@ class World:
     async def connect(self, port: int) -> Streams:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         self._stack.push_async_callback(_close, writer)
+        self._stack.callback(writer.transport.abort)
         return reader, writer
 
     async def a_while(self) -> None:
@@ -78,6 +79,9 @@ class World:
             await talk(reader, writer)
         except ConnectionError:
             writer.transport.abort()
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
         finally:
             await _close(writer)
 
