@@ -65,8 +65,15 @@ class BrokerFolder:
 
     @property
     def is_in_use(self) -> bool:
-        """Whether a broker, or one who is about to start it, holds the folder."""
-        return is_locked(self.lock_path)
+        """Whether a broker, or one who is about to start it, holds the folder.
+
+        Raises:
+            KafkaServerError: We may not look.
+        """
+        try:
+            return is_locked(self.lock_path)
+        except OSError as error:
+            raise KafkaServerError(f"cannot look into {self.root}: {error}") from error
 
     @property
     def is_formatted(self) -> bool:

@@ -62,7 +62,6 @@ async def prepared(
     folder = BrokerFolder.at(root)
     java = find_java()
     require_room(folder.root, FREE_BYTES_MIN)
-    jars = await fetched_jars()
     with _writing(folder):
         folder.make()
         lock_descriptor = await asyncio.to_thread(try_lock, folder.lock_path)
@@ -74,6 +73,7 @@ async def prepared(
         require_free_port(port)
         if controller_port is not None:
             require_free_port(controller_port)
+        jars = await fetched_jars()
         internal_port = controller_port or free_port()
         if not folder.is_formatted:
             await _format(folder, java, jars, (port, internal_port), lock_descriptor)

@@ -45,7 +45,7 @@ def is_locked(path: Path) -> bool:
     """Tell whether somebody holds the lock of `path`; a missing file is not locked."""
     try:
         descriptor = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -31,6 +31,9 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "transaction.state.log.min.isr": "1",
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
+    # After a SIGKILL the controller waits for the dead node's session before it lets it in again.
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
     # Allocated at the start and touched: the shipped 128 MiB made half of an idle broker.
     "log.cleaner.dedupe.buffer.size": str(16 << 20),
 }

@@ -25,7 +25,7 @@ def kafka() -> None:
     """Start, stop and look at a broker of our own.
 
     Apache Kafka, one node, on 127.0.0.1 only, without authentication: for trying and developing.
-    The first start fetches Kafka's jars (44 MB) into your cache folder. It needs no Java.
+    The first start fetches Kafka's jars (44 MB) into your cache folder; Java comes along.
     """
 
 
@@ -59,11 +59,13 @@ def up(name: str, data_dir: Path | None, port: int | None, *, as_json: bool) -> 
     What was written in earlier runs is there again.
     """
     from connectors.embedded.detached import find_detached, start_detached  # noqa: PLC0415
+    from connectors.embedded.host import require_free_port  # noqa: PLC0415
 
     place = _Place.of(name, data_dir)
     found = asyncio.run(find_detached(place.data_dir))
     is_started = not found.is_running
     if is_started:
+        require_free_port(port or PORT)  # before 44 MB are fetched in vain
         _fetch_jars()
         with console.status("starting Kafka"):
             found = asyncio.run(start_detached(place.data_dir, port=port or PORT))
@@ -87,7 +89,7 @@ def down(name: str, data_dir: Path | None, *, as_json: bool) -> None:
         emit_json({"name": name, "stopped": is_stopped, "data_dir": str(place.data_dir)})
     else:
         said = "stopped" if is_stopped else "does not run"
-        console.print(f"broker {escape(name)} {said}; data in {escape(str(place.data_dir))}")
+        _say(f"broker {escape(name)} {said}; data in {escape(str(place.data_dir))}")
 
 
 @kafka.command(epilog="Example: dwcp kafka status --json")
@@ -161,13 +163,17 @@ def _report(
         return
     title, folder = escape(f"broker {place.name}"), escape(str(place.data_dir))
     if not found.is_running:
-        console.print(f"{title} does not run; data in {folder}")
+        _say(f"{title} does not run; data in {folder}")
     elif found.pid is None:
-        console.print(f"{title} is starting, or runs as another user; data in {folder}")
+        _say(f"{title} is starting, or runs as another user; data in {folder}")
     else:
         state = "[green]ready[/]" if found.is_ready else "[red]not answering[/]"
-        console.print(
+        _say(
             f"{title}: {state} on {found.bootstrap}, Kafka {found.kafka_version}, "
             f"pid {found.pid}, {(found.resident_bytes or 0) >> 20} MiB, "
             f"up {found.uptime_s or 0:.0f} s; data in {folder}"
         )
+
+
+def _say(text: str) -> None:
+    console.print(text, soft_wrap=True)

@@ -55,7 +55,9 @@ class Lane:
         self._timer: asyncio.TimerHandle | None = None
         self._is_frozen = False
         self.sources: set[Source] = set()
-        self.queued_bytes_max = queue_bytes_max + int(rate * delay_s)
+        in_flight_bytes = int(rate * delay_s)  # keeps the lane busy; only beyond it do bytes wait
+        self._full_bytes = in_flight_bytes + queue_bytes_max
+        self._roomy_bytes = in_flight_bytes + queue_bytes_max // 2
         self.queued_bytes = 0
         self.arrived_bytes = 0
         self.is_full = False
@@ -65,7 +67,7 @@ class Lane:
         now_s = time.monotonic()
         for piece in self._pieces(data):
             self._append(source, piece, now_s)
-        if self.queued_bytes > self.queued_bytes_max and not self.is_full:
+        if self.queued_bytes > self._full_bytes and not self.is_full:
             self._set_full(is_full=True)
         self._arm()
 
@@ -124,7 +126,7 @@ class Lane:
         self._after_arrivals()
 
     def _after_arrivals(self) -> None:
-        if self.is_full and self.queued_bytes <= self.queued_bytes_max // 2:
+        if self.is_full and self.queued_bytes <= self._roomy_bytes:
             self._set_full(is_full=False)
         self._arm()
 

@@ -51,9 +51,7 @@ class Writers:
     async def run(self, items: Iterable[tuple[str, EntityDocument]]) -> None:
         """Write everything; done when all of it is durable or has failed."""
         async with contextlib.AsyncExitStack() as stack:
-            producers = {
-                region: await self._producer(stack, region) for region in self._bootstraps
-            }
+            producers = {region: await self._producer(stack, region) for region in self._bootstraps}
             self.first_s = time.monotonic()
             for region, item in items:
                 await self._write(region, producers[region], item)

@@ -19,7 +19,9 @@ from schemas.errors import (
     BadUnitError,
     DwcpError,
     LinkClosedError,
+    PeerSilentError,
     RecordTooLargeError,
+    UnexpectedMessageError,
 )
 from schemas.registry import Record
 from streams import topics
@@ -92,7 +94,7 @@ class Receiver:
         self.refused: dict[str, int] = {}
         self._by_token: dict[bytes, _Taking] = {}
         self._by_origin: dict[str, _Taking] = {}
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], Wire] = {}
         self._server: asyncio.Server | None = None
 
     async def start(self, address: str) -> None:
@@ -104,10 +106,10 @@ class Receiver:
         """Stop listening and end all sessions; what is being appended is waited for."""
         if self._server is not None:
             self._server.close()
-        for task in list(self._connections):
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-        await asyncio.gather(*(taking.ended.wait() for taking in self._by_origin.values()))
+        tasks = list(self._connections)
+        for wire in self._connections.values():
+            wire.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -117,13 +119,15 @@ class Receiver:
             self._refuse("TooManyConnections", f"{CONNECTIONS_MAX} are open")
             wire.close()
             return
-        self._connections.add(task)
+        self._connections[task] = wire
         try:
             await self._serve(wire)
+        except LinkClosedError as error:
+            log.info("connection.closed", error=str(error))
         except DwcpError as error:
             self._refuse(error.reason, str(error))
         finally:
-            self._connections.discard(task)
+            del self._connections[task]
             writer.close()
 
     def _refuse(self, reason: str, text: str) -> None:
@@ -138,13 +142,13 @@ class Receiver:
                 while kind is None:
                     kind = greeting.feed(await read_some(wire))
         except TimeoutError as error:
-            raise LinkClosedError("a connection that said nothing") from error
+            raise PeerSilentError("a connection that said nothing") from error
         if kind is FrameType.HELLO:
             await _Taking(self, wire, greeting).run()
             return
         taking = self._by_token.get(greeting.token)
         if taking is None:
-            raise LinkClosedError("a data connection with a token of no session")
+            raise UnexpectedMessageError("a data connection with a token of no session")
         await taking.take(wire, greeting)
 
     async def open(self, taking: "_Taking") -> dict[int, int]:

@@ -99,9 +99,11 @@ async def run_sender(outgoing: Outgoing) -> None:
             error = _first(group)
             is_refused = isinstance(error, PeerRefusedError)
             status.state = "refused" if is_refused else "down"
-            status.error = f"{error.reason}: {error}"
-            report = log.error if is_refused else log.warning
-            report("link.down", peer=status.peer, error=status.error)
+            text = f"{error.reason}: {error}"
+            if text != status.error:  # said once, not at every attempt
+                report = log.error if is_refused else log.warning
+                report("link.down", peer=status.peer, error=text)
+            status.error = text
         if time.monotonic() - began > outgoing.settings.silence_ms / 1_000:
             failures = 0
         pause_s = BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]

@@ -1,6 +1,7 @@
 """`dwcp kafka`: what it says to machines, and that up, status and down belong together."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from connectors.embedded.folder import BrokerFolder
+from connectors.embedded.host import LOOPBACK
 from connectors.embedded.locks import try_lock
 from dwcp.cli.kafka import kafka
 from tests.support.kafka import free_port
@@ -78,13 +80,27 @@ def test_down_does_not_stop_what_is_no_broker_of_ours(tmp_path: Path) -> None:
     assert (status.exit_code, state["running"], state["pid"]) == (0, True, None)
 
 
-def test_a_folder_that_cannot_be_made_is_one_object_on_stdout(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_one_object_on_stdout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("no folder")
-    # No jars are needed to see this: the room and the folder are looked at first.
-    result, said = run("up", "--data-dir", str(tmp_path / "file" / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    result, said = run("up", "--data-dir", str(tmp_path / "data"), "--port", str(free_port()))
 
     assert result.exit_code == ERROR
-    assert said["error"]["reason"] in {"BrokerStart", "JarDownload"}
+    assert said["error"]["reason"] == "JarDownload"
+
+
+def test_a_taken_port_is_told_before_anything_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with socket.create_server((LOOPBACK, port := free_port())):
+        result, said = run("up", "--data-dir", str(tmp_path / "data"), "--port", str(port))
+
+    assert result.exit_code == ERROR
+    assert said["error"]["reason"] == "PortInUse"
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.broker
