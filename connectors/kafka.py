@@ -34,6 +34,8 @@ REQUEST_BYTES_MAX: Final = 20 << 20
 FETCH_WAIT_MS: Final = 100
 POLL_MS: Final = 500
 RECORDS_PER_POLL: Final = 2_000
+TOPICS_READY_S: Final = 30.0
+TOPICS_POLL_S: Final = 0.05
 _MUST_MATCH: Final = ("cleanup.policy", "message.timestamp.type")
 # Kafka counts its own framing too; this is what one record adds to a batch, at most.
 _FRAMING_BYTES: Final = 128
@@ -62,6 +64,8 @@ class KafkaLog:
             try:
                 await admin.start()
                 await _create(admin, specs)
+                async with asyncio.timeout(TOPICS_READY_S):
+                    await _wait_until_known(admin, specs)
                 return await _check(admin, specs)
             finally:
                 await admin.close()
@@ -266,6 +270,18 @@ async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> Non
             raise TopicMismatchError(f"{name} could not be created: {kind.__name__} {text}")
 
 
+async def _wait_until_known(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> None:
+    """Wait until the broker that answers has heard of new topics from the controller."""
+    names = [spec.name for spec in specs]
+    while True:
+        topics = await admin.describe_topics(names)
+        if all(not topic["error_code"] and topic["partitions"] for topic in topics):
+            with contextlib.suppress(errors.UnknownTopicOrPartitionError):
+                await _topic_settings(admin, names)
+                return
+        await asyncio.sleep(TOPICS_POLL_S)
+
+
 async def _check(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> list[str]:
     names = [spec.name for spec in specs]
     described = {topic["topic"]: topic for topic in await admin.describe_topics(names)}
@@ -273,12 +289,12 @@ async def _check(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> list
     warnings: list[str] = []
     for spec in specs:
         partitions = described[spec.name]["partitions"]
-        if partitions and len(partitions) != spec.partition_count:
+        if len(partitions) != spec.partition_count:
             raise TopicMismatchError(
                 f"{spec.name} has {len(partitions)} partitions, {spec.partition_count} are "
                 "configured: set state.partition_count to what is there, equal in all regions"
             )
-        copies = min((len(p["replicas"]) for p in partitions), default=spec.replication_factor)
+        copies = min(len(p["replicas"]) for p in partitions)
         if copies < spec.replication_factor:
             warnings.append(
                 f"{spec.name} has {copies} copies, {spec.replication_factor} are configured"

@@ -5,17 +5,49 @@ Every field has a default but `region`; `dwcp config show` prints the effective 
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from schemas.errors import ConfigError
 from schemas.ids import check_region
 
-Port = Annotated[int, Field(ge=1, le=65_535)]
-Address = Annotated[str, Field(pattern=r"^[^\s:]+:\d{1,5}$")]
+_PORT_MAX = 65_535
+
+
+def _check_address(value: str) -> str:
+    match = re.fullmatch(r"([^\s:,]+|\[[0-9a-fA-F:.]+\]):(\d{1,5})", value)
+    if match is None or not 0 < int(match[2]) <= _PORT_MAX:
+        raise ValueError("write host:port, the port 1 to 65535, an IPv6 address in brackets")
+    return value
+
+
+def _check_addresses(value: str) -> str:
+    for address in value.split(","):
+        _check_address(address)
+    return value
+
+
+Port = Annotated[int, Field(ge=1, le=_PORT_MAX)]
+Address = Annotated[str, AfterValidator(_check_address)]
+Addresses = Annotated[str, AfterValidator(_check_addresses)]
+
+# What pydantic says of these names no remedy.
+_REMEDIES = {
+    "missing": "write this field",
+    "extra_forbidden": "there is no such field: mend its name or remove it",
+}
 
 
 class _Section(BaseModel):
@@ -25,7 +57,7 @@ class _Section(BaseModel):
 class KafkaConfig(_Section):
     """Where the region's Kafka is."""
 
-    bootstrap: str | None = Field(
+    bootstrap: Addresses | None = Field(
         None, description="host:port[,host:port]; none: a broker of our own is started"
     )
     port: Port = Field(9092, description="port of our own broker")
@@ -42,7 +74,9 @@ class StateConfig(_Section):
     retention_hours: int = Field(
         168, ge=1, description="how long a region may be away and still catch up from the log"
     )
-    snapshot_interval_s: float = Field(30.0, ge=1, description="seconds between snapshots")
+    snapshot_interval_s: float = Field(
+        30.0, ge=1, allow_inf_nan=False, description="seconds between snapshots"
+    )
 
 
 class LinkConfig(_Section):
@@ -62,7 +96,8 @@ class LinkConfig(_Section):
     @model_validator(mode="after")
     def _check_silence(self) -> Self:
         if self.silence_ms < 3 * self.heartbeat_ms:
-            raise ValueError("link.silence_ms has to be at least three times link.heartbeat_ms")
+            remedy = f"give at least three times link.heartbeat_ms, {3 * self.heartbeat_ms}"
+            raise ConfigError("link.silence_ms", self.silence_ms, remedy)
         return self
 
 
@@ -89,17 +124,14 @@ class RegionConfig(_Section):
     @field_validator("region")
     @classmethod
     def _check_region(cls, value: str) -> str:
-        try:
-            return check_region("region", value)
-        except ConfigError as error:
-            raise ValueError(error.remedy) from error
+        return check_region("region", value)
 
     @model_validator(mode="after")
     def _check_peers(self) -> Self:
-        for peer in self.peers:
+        for peer, address in self.peers.items():
             check_region("peers", peer)
             if peer == self.region:
-                raise ValueError(f"peers names this region itself: remove {peer!r}")
+                raise ConfigError(f"peers.{peer}", address, "that is this region itself: remove it")
         return self
 
     @property
@@ -126,7 +158,7 @@ def load_config(path: Path) -> RegionConfig:
     """
     try:
         content = yaml.safe_load(path.read_text())
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError("--config", str(path), f"give a readable file ({error})") from error
     except yaml.YAMLError as error:
         raise ConfigError("--config", str(path), f"mend the YAML: {error}") from error
@@ -142,4 +174,6 @@ def parse_config(content: dict[str, Any]) -> RegionConfig:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "configuration"
-        raise ConfigError(field, first["input"], first["msg"]) from error
+        value = None if first["type"] == "missing" else first["input"]
+        remedy = _REMEDIES.get(first["type"], first["msg"].removeprefix("Value error, "))
+        raise ConfigError(field, value, remedy) from error

@@ -40,6 +40,7 @@ class RegionNode:
     def __init__(self, config: RegionConfig) -> None:
         self._config = config
         self._began = time.monotonic()
+        self._ready = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._bootstrap = config.kafka.bootstrap or f"127.0.0.1:{config.kafka.port}"
         client = {**config.kafka.client, "bootstrap_servers": self._bootstrap}
@@ -95,7 +96,6 @@ class RegionNode:
             await self._listen()
             stack.push_async_callback(self._receiver.stop)
             await stack.enter_async_context(self._app(producer))
-            log.info("ready", region=self._config.region, web=self._config.web.port)
             await self._until(stop)
         log.info("stopped", region=self._config.region)
 
@@ -105,6 +105,7 @@ class RegionNode:
         return {
             "region": self._config.region,
             "node": self._config.node_name,
+            "is_ready": self._ready.is_set(),
             "uptime_s": round(time.monotonic() - self._began, 1),
             "kafka": self._bootstrap,
             **digest_json(replica.store.digest()),
@@ -194,6 +195,7 @@ class RegionNode:
         registry = CollectorRegistry()
         registry.register(StatusCollector(self.status))
         Routes(self._replica, producer, self.status, registry).add_to(app.web.web_app)
+        app.on_rebalance_complete.connect(self._on_assigned)
         try:
             await app.start()
         except OSError as error:
@@ -212,6 +214,11 @@ class RegionNode:
         finally:
             crashed.cancel()
             await app.stop()
+
+    async def _on_assigned(self, *_: Any, **__: Any) -> None:
+        if not self._ready.is_set():
+            self._ready.set()
+            log.info("ready", region=self._config.region, web=self._config.web.port)
 
     async def _until(self, stop: asyncio.Event) -> None:
         stopping = asyncio.ensure_future(stop.wait())

@@ -17,7 +17,8 @@ and does not look again for minutes.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -86,7 +87,7 @@ def build_app(
     )
     app.transport = PromptTransport(app.conf.broker_consumer, app)
     _add_folds(app, replica, fail)
-    _add_tasks(app, settings, replica, senders)
+    _add_tasks(app, settings, replica, senders, fail)
     return app
 
 
@@ -120,12 +121,20 @@ async def _fold_all(
             message.value,
             tuple(message.headers or ()),
         )
-        try:
+        with _failing(fail):
             await fold(message.partition, record)
-        except Exception as error:
-            # Faust would restart the agent behind this record: a hole. So the node ends.
-            fail(error)
-            raise
+
+
+@contextlib.contextmanager
+def _failing(fail: Callable[[BaseException], None]) -> Iterator[None]:
+    """End the node on a bug of ours; Faust would restart an agent behind the record: a hole."""
+    try:
+        yield
+    except LogError:
+        raise
+    except Exception as error:
+        fail(error)
+        raise
 
 
 def _add_tasks(
@@ -133,15 +142,18 @@ def _add_tasks(
     settings: AppSettings,
     replica: Replica,
     senders: Sequence[Outgoing],
+    fail: Callable[[BaseException], None],
 ) -> None:
     async def gossip_to_peers() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            for outgoing in senders:
-                tasks.create_task(run_sender(outgoing))
+        with _failing(fail):
+            async with asyncio.TaskGroup() as tasks:
+                for outgoing in senders:
+                    tasks.create_task(run_sender(outgoing))
 
     async def take_snapshots() -> None:
         try:
-            await replica.snapshot()
+            with _failing(fail):
+                await replica.snapshot()
         except LogError as error:
             log.warning("snapshot.failed", error=str(error))
 

@@ -81,6 +81,7 @@ class KafkaBroker:
         """
         if self.is_running:
             return
+        await self.stop()  # lets go of one that has died
         async with prepared(
             self.data_dir, self.port, self._controller_port, self._settings
         ) as launch:

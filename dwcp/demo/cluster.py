@@ -121,7 +121,7 @@ class DemoRegion:
                     raise NodeError(f"the node of {self.name} ended:\n{self.last_words()}")
                 with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                     async with session.get(f"{self.url}/status") as answer:
-                        if answer.ok:
+                        if answer.ok and (await answer.json())["is_ready"]:
                             return
                 await asyncio.sleep(0.1)
         raise NodeError(f"{self.name} did not answer in {READY_S:g} s:\n{self.last_words()}")

@@ -1,7 +1,8 @@
 """Our events on the wire: fastavro and avro-python3 agree, byte for byte, today and in ten years.
 
-`avro-python3` is the oracle: another implementation, written by others. Known differences that
-the generated records avoid: it writes a boolean into the first integer branch of a union.
+`avro-python3` is the oracle: another implementation, written by others. It writes an integer into
+the last branch of a union that takes one, which is `double` in a delta; the specification leaves
+that choice open. So where there are integers it only reads.
 """
 
 import io
@@ -35,15 +36,20 @@ INT = st.integers(-(1 << 31), (1 << 31) - 1)
 LONG = st.integers(-(1 << 63), (1 << 63) - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 BLOB = st.binary(max_size=60)
-SCALAR = st.none() | LONG | st.floats(allow_nan=False) | TEXT
-
-DELTA = st.fixed_dictionaries(
-    {
-        "path": TEXT,
-        "operation": st.sampled_from(["set", "remove"]),
-        "value": SCALAR | st.fixed_dictionaries({"json": TEXT}),
-    }
+CHOSEN_ALIKE = (
+    st.none()
+    | st.booleans()
+    | st.floats(allow_nan=False)
+    | TEXT
+    | st.fixed_dictionaries({"json": TEXT})
 )
+
+
+def delta(value: st.SearchStrategy[Any]) -> st.SearchStrategy[Record]:
+    operation = st.sampled_from(["set", "remove"])
+    return st.fixed_dictionaries({"path": TEXT, "operation": operation, "value": value})
+
+
 CHANGE = st.fixed_dictionaries(
     {
         "change_id": TEXT,
@@ -52,7 +58,7 @@ CHANGE = st.fixed_dictionaries(
         "key_space": TEXT,
         "operation": st.sampled_from(["put", "patch", "delete"]),
         "document": st.none() | TEXT,
-        "deltas": st.lists(DELTA, max_size=4),
+        "deltas": st.lists(delta(CHOSEN_ALIKE), max_size=4),
         "base_version": st.none() | LONG,
         "hybrid_timestamp": st.none() | LONG,
         "origin_region": TEXT,
@@ -125,12 +131,14 @@ def test_a_dead_letter_is_the_same_to_both(record: Record) -> None:
     assert_agreement("DeadLetter", record)
 
 
-def test_a_boolean_of_ours_is_a_boolean_to_the_oracle() -> None:
-    record = GOLDEN_RECORDS["StateChange.1.patch"]
+@settings(deadline=None, max_examples=50)
+@given(deltas=st.lists(delta(CHOSEN_ALIKE | LONG), max_size=6))
+def test_the_oracle_reads_every_value_of_a_delta(deltas: list[Record]) -> None:
+    record = CHANGE_PATCH | {"deltas": deltas}
     decoded = oracle_decode("StateChange", encode_bare("StateChange", record))
 
-    assert [delta["value"] for delta in decoded["deltas"]][:2] == [True, None]
-    assert decoded["deltas"][0]["value"] is True
+    assert contains(decoded, record)
+    assert contains(record, decoded)
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)

@@ -25,7 +25,7 @@ class Write(NamedTuple):
     type: str
     operation: Literal["put", "patch", "delete"]
     document: dict[str, Any] | None
-    fields: dict[str, tuple[bool, Any]]  # by path: (is it removed, value)
+    fields: dict[tuple[str, ...], tuple[bool, Any]]  # by path: (is it removed, value)
 
 
 @dataclass(slots=True)
@@ -96,7 +96,7 @@ class _Entity:
     def __init__(self) -> None:
         self.type = ""
         self.document: Any = NEVER_PUT
-        self.fields: dict[str, tuple[bool, Any]] = {}
+        self.fields: dict[tuple[str, ...], tuple[bool, Any]] = {}
 
     def do(self, write: Write) -> None:
         self.type = write.type
@@ -112,8 +112,7 @@ class _Entity:
         if self.document is None:
             return None
         document = {} if self.document is NEVER_PUT else copy.deepcopy(self.document)
-        for path, (is_removed, value) in self.fields.items():
-            *parents, last = path.split("/")[1:]
+        for (*parents, last), (is_removed, value) in self.fields.items():
             place: Any = document
             for name in parents:
                 if not isinstance(place.get(name), dict):

@@ -20,7 +20,15 @@ from tests.simulation.oracle import Entry, Ledger, Write
 from tests.simulation.poison import bad_change, bad_record
 
 TYPES: Final = ("vm", "rack", "job")
-PATHS: Final = ("/a", "/b", "/a/x", "/a/x/y", "/c~1d", "/")
+PATHS: Final = {
+    "/a": ("a",),
+    "/b": ("b",),
+    "/a/x": ("a", "x"),
+    "/a/x/y": ("a", "x", "y"),
+    "/c~1d": ("c/d",),
+    "/~01": ("~1",),
+    "/": ("",),
+}
 DRIFT_MS: Final = 500
 
 
@@ -164,11 +172,11 @@ class Writer:
         (operation,) = self._dice.choices(("put", "patch", "delete"), (35, 50, 15))  # type: ignore[assignment]
         document = self._document() if operation == "put" else None
         deltas: list[FieldDelta] = []
-        fields: dict[str, tuple[bool, Any]] = {}
+        fields: dict[tuple[str, ...], tuple[bool, Any]] = {}
         for _ in range(self._dice.randint(1, 3) if operation == "patch" else 0):
-            path, value = self._dice.choice(PATHS), self._value()
+            path, value = self._dice.choice(list(PATHS)), self._value()
             is_removed = self._dice.random() < 0.3
-            fields[path.replace("~1", "|")] = (is_removed, None if is_removed else value)
+            fields[PATHS[path]] = (is_removed, None if is_removed else value)
             deltas.append(_delta(path, value, is_removed=is_removed))
         self._count += 1
         plain = {

@@ -172,6 +172,14 @@ async def test_a_guarded_process_that_is_killed_is_reported() -> None:
     assert process.exit_code == 128 + signal.SIGKILL
 
 
+async def test_a_guarded_process_whose_guard_is_killed_is_ended_and_reported() -> None:
+    process = await GuardedProcess.start(SLEEPER, stdout=subprocess.DEVNULL)
+    os.kill(process._guard.pid, signal.SIGKILL)
+
+    assert await process.wait() == 128 + signal.SIGKILL
+    await until(lambda: is_gone(process.pid), GONE_S, "the child of a killed guard to end")
+
+
 async def test_a_guarded_process_that_cannot_be_run_is_an_os_error() -> None:
     with pytest.raises(OSError, match="cannot run /nowhere/to/be/found: exit code 127"):
         await GuardedProcess.start(["/nowhere/to/be/found"], stderr=subprocess.DEVNULL)

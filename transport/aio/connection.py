@@ -70,6 +70,8 @@ async def write_all(wire: Wire, data: bytes) -> None:
     Raises:
         LinkClosedError: The connection ended.
     """
+    if wire.writer.is_closing():
+        raise LinkClosedError("the connection is closed")
     try:
         wire.writer.write(data)
         await wire.writer.drain()

@@ -1,0 +1,198 @@
+"""The nemesis: what goes wrong, one fault after the other, several at a time."""
+
+from collections.abc import Callable
+from random import Random
+
+from streams import topics
+from tests.simulation.region import FOLDED, Node, Region, World
+
+
+class Nemesis:
+    """Does harm until it is told to stop.
+
+    Args:
+        world: The federation.
+        regions: Whom to harm.
+        dice: Randomness of the nemesis alone.
+
+    Attributes:
+        done: Names of the faults so far.
+    """
+
+    def __init__(self, world: World, regions: list[Region], dice: Random) -> None:
+        self._world = world
+        self._regions = regions
+        self._dice = dice
+        self._is_active = True
+        self.done: list[str] = []
+        self._faults: list[tuple[int, Callable[[], None]]] = [
+            (10, self.cut_pair),
+            (6, self.cut_one_way),
+            (4, self.isolate),
+            (6, self.slow_down),
+            (10, self.stall),
+            (12, self.reset_connection),
+            (12, self.kill_node),
+            (8, self.damage_unit),
+            (8, self.skip_range),
+            (8, self.repeat_range),
+            (8, self.deliver_again),
+            (8, self.lag),
+            (8, self.fail_append),
+            (4, self.step_clock),
+        ]
+        # A schedule has a character: some faults often, some never.
+        self._weights = [weight * dice.choice((0, 1, 1, 4)) for weight, _ in self._faults]
+        self._pause_ms = dice.choice((40.0, 100.0, 250.0))
+        if any(self._weights):
+            self._plan()
+
+    def heal(self) -> None:
+        """Stop, and mend the network and all nodes."""
+        self._is_active = False
+        for source, target in self._world.network.paths:
+            self._world.network.heal(source, target)
+        for region in self._regions:
+            region.start()
+            if region.node is not None:
+                region.node.slow_factor = 1.0
+                for topic in region.node.log.failures:
+                    region.node.log.failures[topic] = 0
+
+    def cut_pair(self) -> None:
+        """Cut two regions off from each other."""
+        source, target = self._dice.choice(list(self._world.network.paths))
+        self._cut([(source, target), (target, source)])
+
+    def cut_one_way(self) -> None:
+        """Cut one direction only."""
+        self._cut([self._dice.choice(list(self._world.network.paths))])
+
+    def isolate(self) -> None:
+        """Cut a region off from all others."""
+        name = self._dice.choice(self._regions).name
+        self._cut([pair for pair in self._world.network.paths if name in pair])
+
+    def slow_down(self) -> None:
+        """Make a path slow, and its writes arrive in many pieces."""
+        path = self._dice.choice(list(self._world.network.paths.values()))
+        before = (path.delay_ms_mean, path.split_share)
+        path.delay_ms_mean, path.split_share = self._dice.uniform(10, 60), 1.0
+
+        def mend() -> None:
+            path.delay_ms_mean, path.split_share = before
+
+        self._world.timeline.after(self._dice.uniform(50, 500), mend)
+
+    def stall(self) -> None:
+        """Let one direction of one connection deliver nothing for a while."""
+        if self._world.network.connections:
+            wire = self._dice.choice(self._dice.choice(self._world.network.connections))
+            wire.out.stall(self._dice.uniform(20, 1_200))
+
+    def reset_connection(self) -> None:
+        """Break one connection, perhaps inside a frame."""
+        if self._world.network.connections:
+            pair = self._dice.choice(self._world.network.connections)
+            self._world.network.break_connection(pair)
+
+    def kill_node(self) -> None:
+        """Kill a node; it comes back later."""
+        region = self._dice.choice(self._regions)
+        if region.node is not None:
+            self._world.checker.kills[region.name] += 1
+            region.kill()
+            self._world.timeline.after(self._dice.uniform(5, 400), region.start)
+
+    def damage_unit(self) -> None:
+        """Flip a bit of a unit that waits in a receiver, behind all checksums of the link."""
+        takings = [
+            taking
+            for node in self._nodes()
+            for taking in node.receiver.by_origin.values()
+            if taking.queue
+        ]
+        if takings:
+            taking = self._dice.choice(takings)
+            unit = taking.queue[0]
+            payload = bytearray(unit.payload)
+            payload[self._dice.randrange(len(payload))] ^= 1 << self._dice.randrange(8)
+            taking.queue[0] = unit._replace_payload(bytes(payload))
+            self._world.checker.refusals_allowed += 2
+
+    def skip_range(self) -> None:
+        """Let a sender leave records out: a hole."""
+        shipping = self._shipping()
+        if shipping is not None and shipping.at:
+            partition = self._dice.choice(list(shipping.at))
+            shipping.at[partition] += self._dice.randint(1, 3)
+            self._world.checker.refusals_allowed += 1
+
+    def repeat_range(self) -> None:
+        """Let a sender ship records again, together with new ones."""
+        shipping = self._shipping()
+        if shipping is not None and shipping.at:
+            partition = self._dice.choice(list(shipping.at))
+            back = self._dice.randint(1, 8)
+            shipping.at[partition] = max(0, shipping.at[partition] - back)
+
+    def deliver_again(self) -> None:
+        """Let Faust hand records over a second time."""
+        nodes = self._nodes()
+        if nodes:
+            node = self._dice.choice(nodes)
+            node.folds[self._dice.choice(FOLDED)].rewind()
+
+    def lag(self) -> None:
+        """Make a node slow at everything."""
+        nodes = self._nodes()
+        if nodes:
+            node = self._dice.choice(nodes)
+            node.slow_factor = self._dice.uniform(3, 20)
+
+            def mend() -> None:
+                node.slow_factor = 1.0
+
+            self._world.timeline.after(self._dice.uniform(50, 500), mend)
+
+    def fail_append(self) -> None:
+        """Let Kafka refuse, or swallow the answer to, the next appends."""
+        nodes = self._nodes()
+        if nodes:
+            topic = self._dice.choice((topics.REPLICA, topics.SNAPSHOTS))
+            self._dice.choice(nodes).log.failures[topic] += self._dice.randint(1, 2)
+
+    def step_clock(self) -> None:
+        """Set a broker's clock to something else."""
+        self._dice.choice(self._regions).skew_ms = self._dice.randint(-1_500, 1_500)
+
+    def _plan(self) -> None:
+        delay_ms = self._dice.expovariate(1 / self._pause_ms)
+        self._world.timeline.after(delay_ms, self._strike)
+
+    def _strike(self) -> None:
+        if self._is_active:
+            ((_, fault),) = self._dice.choices(self._faults, self._weights)
+            self.done.append(fault.__name__)
+            fault()
+            self._plan()
+
+    def _cut(self, pairs: list[tuple[str, str]]) -> None:
+        for pair in pairs:
+            self._world.network.cut(*pair)
+
+        def heal() -> None:
+            for pair in pairs:
+                self._world.network.heal(*pair)
+
+        self._world.timeline.after(self._dice.uniform(20, 2_500), heal)
+
+    def _nodes(self) -> list[Node]:
+        return [r.node for r in self._regions if r.node is not None and r.node.is_up]
+
+    def _shipping(self) -> "Shipping | None":
+        nodes = self._nodes()
+        if not nodes:
+            return None
+        sender = self._dice.choice(list(self._dice.choice(nodes).senders.values()))
+        return sender.shipping

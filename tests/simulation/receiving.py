@@ -1,0 +1,257 @@
+"""The taking side of all links: `streams.agents.receiver` without sockets and event loop."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from connectors.log import RecordRange
+from schemas.errors import BadUnitError, DwcpError, LinkClosedError, PeerSilentError
+from schemas.errors import UnexpectedMessageError
+from streams import topics
+from streams.replication import decode_batch, replica_records
+from tests.simulation.network import Wire
+from tests.simulation.stepping import Job
+from transport.frame import FrameType
+from transport.session.events import (
+    Event,
+    HeartbeatDue,
+    HeartbeatReceived,
+    HelloReceived,
+    PeerLeft,
+    Unit,
+)
+from transport.session.handshake import Greeting
+from transport.session.inbound import InboundSession
+
+if TYPE_CHECKING:
+    from tests.simulation.region import Node
+
+
+class Receiver:
+    """Takes connections in, one session for each origin."""
+
+    def __init__(self, node: "Node") -> None:
+        self.node = node
+        self._open: list[Wire] = []
+        self.by_token: dict[bytes, Taking] = {}
+        self.by_origin: dict[str, Taking] = {}
+
+    def accept(self, wire: Wire) -> None:
+        """Take a connection; its first frame says what it is."""
+        self._open.append(wire)
+        greeting = Greeting()
+        timeout_ms = self.node.world.profile.settings.silence_ms
+        is_known = False
+
+        def feed(data: bytes) -> None:
+            nonlocal is_known
+            try:
+                kind = greeting.feed(data)
+                if kind is FrameType.HELLO:
+                    is_known = True
+                    Taking(self, wire, greeting)
+                elif kind is FrameType.ATTACH:
+                    is_known = True
+                    taking = self.by_token.get(greeting.token)
+                    if taking is None:
+                        raise LinkClosedError("a data connection with a token of no session")
+                    taking.take(wire, greeting)
+            except DwcpError as error:
+                self.node.world.checker.on_error(f"{self.node.region.name} accepts", error)
+                wire.close()
+
+        wire.on_data = feed
+        self.node.world.timeline.after(timeout_ms, lambda: None if is_known else wire.close())
+
+    def die(self) -> None:
+        """Let the kernel reset what is open, and whatever was being appended end unfinished."""
+        for wire in self._open:
+            wire.reset()
+        for taking in self.by_origin.values():
+            taking.die()
+
+
+class Taking:
+    """One session with one origin.
+
+    Attributes:
+        queue: Whole units that wait.
+        is_over: The session ended; what waits is still appended, or dropped after an error.
+    """
+
+    def __init__(self, receiver: Receiver, control: Wire, greeting: Greeting) -> None:
+        self._receiver = receiver
+        self._node = receiver.node
+        self._world = receiver.node.world
+        self._control = control
+        self._data: Wire | None = None
+        token = self._node.dice.randbytes(16)
+        self.session = InboundSession(
+            self._node.identity,
+            self._world.profile.settings,
+            token,
+            self._world.timeline.now_ns,
+        )
+        self.is_over = False
+        self.queue: deque[Unit] = deque()
+        self._cursors: dict[int, int] = {}
+        self._job: Job[None] | None = None
+        self._is_due = False
+        control.on_close = lambda: self.end(LinkClosedError("the peer closed the connection"))
+        control.on_data = self._heard
+        self._heard(greeting.data)
+        self._arm()
+
+    def take(self, wire: Wire, greeting: Greeting) -> None:
+        """Serve the data connection."""
+        self._put(self.session.adopt(greeting, self._world.timeline.now_ns))
+        self._data = wire
+        wire.on_data = self._heard_data
+        wire.on_close = lambda: self.end(LinkClosedError("the data connection was closed"))
+
+    def end(self, error: DwcpError) -> None:
+        """End the session; what it holds is appended all the same."""
+        if not self.is_over:
+            self.is_over = True
+            name = f"{self._node.region.name} from {self.session.peer_region}"
+            self._world.checker.on_error(name, error)
+            self._receiver.by_token.pop(self.session.token, None)
+            self._flush()
+            self._hang_up(Wire.close)
+
+    def drain(self) -> None:
+        """Append now what the session still holds: a successor waits for its cursors."""
+        while self._job is not None or self.queue:
+            self._append_step()
+
+    def die(self) -> None:
+        """Stop in the middle of everything."""
+        self.is_over = True
+        if self._job is not None and not self._job.is_done:
+            self._job.kill()
+
+    def damage(self, unit: Unit) -> None:
+        """Put another unit in the place of the one that waits longest."""
+        self.queue[0] = unit
+
+    def _hang_up(self, how: Callable[[Wire], None]) -> None:
+        for wire in (self._control, self._data):
+            if wire is not None:
+                how(wire)
+
+    def _flush(self) -> None:
+        self._control.write(self.session.control_to_send())
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        if self.is_over:
+            return
+        try:
+            action()
+        except DwcpError as error:
+            self.end(error)
+        else:
+            self._flush()
+
+    def _arm(self) -> None:
+        self._world.timeline.at(self.session.next_timer_ns(), lambda: self._guarded(self._on_timer))
+
+    def _on_timer(self) -> None:
+        now_ns = self._world.timeline.now_ns
+        if now_ns >= self.session.next_timer_ns():
+            for event in self.session.handle_timer(now_ns):
+                self._handle(event)
+        self._arm()
+
+    def _heard(self, data: bytes) -> None:
+        now_ns, wall_ms = self._world.timeline.now_ns, self._node.region.wall_ms()
+
+        def receive() -> None:
+            for event in self.session.receive_control(data, now_ns, wall_ms):
+                self._handle(event)
+
+        self._guarded(receive)
+
+    def _heard_data(self, data: bytes) -> None:
+        now_ns = self._world.timeline.now_ns
+        self._guarded(lambda: self._put(self.session.receive_data(data, now_ns)))
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case HelloReceived():
+                self._let_in(event.region)
+            case HeartbeatDue():
+                digest = self._node.gossip.digest()
+                wall_ms = self._node.region.wall_ms()
+                self.session.send_heartbeat(digest, wall_ms, self._world.timeline.now_ns)
+            case HeartbeatReceived(digest=digest):
+                if digest is not None:
+                    found = self._node.gossip.hear(self.session.peer_region, digest)
+                    self._world.checker.on_gossip(self._node.region.name, found)
+            case PeerLeft(text=text):
+                raise LinkClosedError(f"the peer said goodbye: {text}")
+
+    def _let_in(self, origin: str) -> None:
+        older = self._receiver.by_origin.get(origin)
+        if older is not None:
+            older.end(LinkClosedError("the peer began a new session"))
+            older.drain()
+        self._receiver.by_origin[origin] = self
+        self._receiver.by_token[self.session.token] = self
+        self._cursors = Job(self._node.replica.cursors(origin)).finish()
+        self._world.checker.on_cursors(self._node.region, origin, self._cursors)
+        self.session.welcome(self._cursors)
+        self._arm()  # heartbeats begin
+
+    def _put(self, units: list[Unit]) -> None:
+        self.queue.extend(units)
+        waiting = sum(unit.raw_bytes for unit in self.queue)
+        self._world.checker.on_units_waiting(waiting)
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._is_due and (self._job is not None or self.queue):
+            self._is_due = True
+            self._node.later(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_due = False
+        self._append_step()
+        self._wake()
+
+    def _append_step(self) -> None:
+        if self._job is None and self.queue:
+            self._job = Job(self._take_unit(self.queue.popleft()))
+        if self._job is None:
+            return
+        try:
+            is_done = self._job.step()
+        except DwcpError as error:
+            is_done = True
+            self.queue.clear()
+            self.end(error)
+        if is_done:
+            self._job = None
+
+    async def _take_unit(self, unit: Unit) -> None:
+        """Do with a unit as `_Taking._append_units` does."""
+        try:
+            raw = self.session.decode(unit)
+            if raw is None:
+                return
+            for part in decode_batch(raw):
+                await self._append(part)
+        except BadUnitError as error:
+            self._world.checker.on_refused_epoch(str(error))
+            self.session.refuse_epoch(unit, str(error), self._cursors)
+        else:
+            self.session.acknowledge(unit, self._cursors)
+        self._flush()
+
+    async def _append(self, part: RecordRange) -> None:
+        records = replica_records(self.session.peer_region, part, self._cursors)
+        try:
+            await self._node.log.append(topics.REPLICA, part.partition, records)
+        finally:
+            self._world.checker.on_replica_appended(self._node.region, part.partition)
+            self._node.region.wake()
+        self._cursors[part.partition] = max(self._cursors[part.partition], part.to_offset)
