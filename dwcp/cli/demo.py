@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,5 +128,3 @@ def _plan(options: dict[str, Any]) -> Any:
         cut_s=options["cut"],
         partition_count=4,
     )
-
-

@@ -77,11 +77,14 @@ async def run_demo(
     """
     writers = Writers(cluster.bootstraps, plan.partition_count, plan.rate_per_s)
     progress = Progress(plan, cluster, writers)
-    items = spread(_known_regions(plan.items, list(cluster.regions)), list(cluster.regions))
+    names = list(cluster.regions)
+    is_half_written = asyncio.Event()
+    half = (plan.total or 0) // 2
+    items = _set_at(half, is_half_written, spread(_known_regions(plan.items, names), names))
     # Tasks are gathered, not grouped, so that an error of ours reaches the caller as it is.
     watching = asyncio.ensure_future(_watch(progress, show))
     try:
-        await asyncio.gather(writers.run(items), _cut_and_heal(progress))
+        await asyncio.gather(writers.run(items), _cut_and_heal(progress, is_half_written))
         progress.phase = "settling"
         await watching
     finally:
@@ -109,14 +112,23 @@ def _known_regions(
             )
 
 
-async def _cut_and_heal(progress: Progress) -> None:
+def _set_at(
+    count: int, reached: asyncio.Event, items: Iterable[tuple[str, EntityDocument]]
+) -> Iterator[tuple[str, EntityDocument]]:
+    """Pass items on and set the event when `count` of them have passed, or all."""
+    for index, item in enumerate(items):
+        if index >= count:
+            reached.set()
+        yield item
+    reached.set()
+
+
+async def _cut_and_heal(progress: Progress, is_half_written: asyncio.Event) -> None:
     """Cut the last region off in the middle of the writing, and heal it."""
     plan = progress.plan
     if not plan.cut_s:
         return
-    half = plan.total // 2 if plan.total else 0
-    while progress.writers.produced < half:
-        await asyncio.sleep(POLL_S / 5)
+    await is_half_written.wait()
     region = list(progress.cluster.regions)[-1]
     progress.cluster.cut(region)
     progress.cut_region = region
@@ -207,7 +219,7 @@ async def _result(progress: Progress) -> DemoResult:
         visible_ms_p99=visible.quantile_ms(0.99),
         converge_s=round(max(0.0, end_s - settled_from_s), 3),
         broker=f"Apache Kafka {KAFKA_VERSION}",
-        links=tuple(_links(progress)),
+        links=tuple(links_of(progress)),
         differences=(*refused, *differences),
         cut_s=progress.plan.cut_s,
         heal_to_equal_s=_heal_s(progress),
@@ -224,7 +236,8 @@ def _heal_s(progress: Progress) -> float | None:
     return round(progress.caught_up_s - progress.healed_s, 3)
 
 
-def _links(progress: Progress) -> Iterator[LinkResult]:
+def links_of(progress: Progress) -> Iterator[LinkResult]:
+    """Yield what every link has carried so far."""
     for (origin, target), shaped in sorted(progress.cluster.links.items()):
         status = progress.statuses.get(origin, {"links_out": []})
         encoded = [link["encoded_bytes"] for link in status["links_out"] if link["peer"] == target]

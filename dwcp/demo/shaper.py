@@ -14,6 +14,7 @@ handshake (the proxy's kernel answers it at once; the target is dialled at once 
 """
 
 import asyncio
+import contextlib
 import socket
 import struct
 from typing import cast
@@ -265,7 +266,9 @@ class _End(asyncio.Protocol):
         """Write the peer's end of stream; when both ends were written, close both sides."""
         self.has_ended = True
         if not self.transport.is_closing():
-            self.transport.write_eof()
+            # A peer that has just reset the connection: `connection_lost` is on its way.
+            with contextlib.suppress(OSError):
+                self.transport.write_eof()
         if self.peer and self.peer.has_ended:
             for one in (self, self.peer):
                 one.is_settled = True

@@ -96,10 +96,10 @@ class Replica:
                 f"a record of {record.size_bytes:,} bytes: links carry "
                 f"{topics.SHIPPED_BYTES_MAX:,} at most, split the document"
             )
-            state.reject(self.region, record.offset)
-            await self._bury(
-                self.region, Place(topics.STATE, partition, record.offset), record, error
-            )
+            if state.reject(self.region, record.offset):
+                await self._bury(
+                    self.region, Place(topics.STATE, partition, record.offset), record, error
+                )
             return
         folded = state.fold(self.region, record.offset, record.record_time_ms, record.value)
         await self._account(
@@ -112,12 +112,15 @@ class Replica:
         try:
             origin = read_origin(record.headers)
         except EventError as error:
-            await self._bury("", place, record, error)
+            if record.offset >= self.replica_positions[partition]:  # else it has its letter
+                await self._bury("", place, record, error)
         else:
             state = self.store.partitions[partition]
             folded = state.fold(origin.region, origin.offset, record.record_time_ms, record.value)
             await self._account(origin.region, place, record, folded)
-        self.replica_positions[partition] = record.offset + 1
+        # A record may come again after a rebalance: the position does not go back.
+        position = self.replica_positions[partition]
+        self.replica_positions[partition] = max(position, record.offset + 1)
 
     async def cursors(self, origin: str) -> dict[int, int]:
         """Return from where an origin's log is wanted, counting all that is durable here.

@@ -101,9 +101,16 @@ class PartitionState:
                 folded.touched.append(entity)
         return folded
 
-    def reject(self, origin: str, offset: int) -> None:
-        """Advance past a record that somebody else has put to the dead letters."""
-        self.vector[origin] = max(self.vector.get(origin, 0), offset + 1)
+    def reject(self, origin: str, offset: int) -> bool:
+        """Advance past a record that somebody else puts to the dead letters.
+
+        Returns:
+            Whether it is new; a duplicate has its dead letter already.
+        """
+        is_new = offset >= self.vector.get(origin, 0)
+        if is_new:
+            self.vector[origin] = offset + 1
+        return is_new
 
     def entity(self, entity_id: str) -> Entity:
         """Return the entity, made empty if it is new."""

@@ -169,7 +169,7 @@ class Checker:
         """Tell whether every region has folded everything."""
         return all(
             region.node is not None
-            and region.node.is_up
+            and region.node.is_idle
             and state.vector == self._ledger.vector(name, state.partition)
             for name, region in self.regions.items()
             for state in region.node.replica.store.partitions

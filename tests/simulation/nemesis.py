@@ -1,10 +1,13 @@
 """The nemesis: what goes wrong, one fault after the other, several at a time."""
 
+import dataclasses
 from collections.abc import Callable
 from random import Random
 
 from streams import topics
 from tests.simulation.region import FOLDED, Node, Region, World
+from tests.simulation.sending import Shipping
+from transport.hde.window import HEADER as UNIT_HEADER
 
 
 class Nemesis:
@@ -116,8 +119,9 @@ class Nemesis:
             taking = self._dice.choice(takings)
             unit = taking.queue[0]
             payload = bytearray(unit.payload)
-            payload[self._dice.randrange(len(payload))] ^= 1 << self._dice.randrange(8)
-            taking.queue[0] = unit._replace_payload(bytes(payload))
+            place = self._dice.randrange(self._dice.choice((UNIT_HEADER.size, len(payload))))
+            payload[place] ^= 1 << self._dice.randrange(8)
+            taking.queue[0] = dataclasses.replace(unit, payload=bytes(payload))
             self._world.checker.refusals_allowed += 2
 
     def skip_range(self) -> None:
@@ -125,7 +129,7 @@ class Nemesis:
         shipping = self._shipping()
         if shipping is not None and shipping.at:
             partition = self._dice.choice(list(shipping.at))
-            shipping.at[partition] += self._dice.randint(1, 3)
+            shipping.skip(partition, self._dice.randint(1, 3))
             self._world.checker.refusals_allowed += 1
 
     def repeat_range(self) -> None:
@@ -190,7 +194,7 @@ class Nemesis:
     def _nodes(self) -> list[Node]:
         return [r.node for r in self._regions if r.node is not None and r.node.is_up]
 
-    def _shipping(self) -> "Shipping | None":
+    def _shipping(self) -> Shipping | None:
         nodes = self._nodes()
         if not nodes:
             return None

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from connectors.log import RecordRange
-from schemas.errors import BadUnitError, DwcpError, LinkClosedError, PeerSilentError
-from schemas.errors import UnexpectedMessageError
+from schemas.errors import BadUnitError, DwcpError, LinkClosedError
 from streams import topics
 from streams.replication import decode_batch, replica_records
 from tests.simulation.network import Wire
@@ -129,10 +128,6 @@ class Taking:
         self.is_over = True
         if self._job is not None and not self._job.is_done:
             self._job.kill()
-
-    def damage(self, unit: Unit) -> None:
-        """Put another unit in the place of the one that waits longest."""
-        self.queue[0] = unit
 
     def _hang_up(self, how: Callable[[Wire], None]) -> None:
         for wire in (self._control, self._data):

@@ -152,6 +152,11 @@ class Node:
             for sender in self.senders.values():
                 sender.wake()
 
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether it runs and no record is half folded."""
+        return self.is_up and all(fold.job is None for fold in self.folds.values())
+
     def begin_snapshot(self) -> None:
         """Take a snapshot, piece by piece, unless one is being taken."""
         if self.is_up and self._job.is_done:

@@ -8,12 +8,12 @@ from connectors.memory import cut_range
 from schemas.errors import (
     DwcpError,
     LinkClosedError,
-    LinkError,
     OffsetOutOfRangeError,
     PeerRefusedError,
 )
 from streams import topics
 from streams.replication import encode_batch
+from tests.simulation.network import Wire
 from transport.session.events import (
     Acked,
     Established,
@@ -102,13 +102,18 @@ class Shipping:
             self._is_busy = True
             self._node.later(self._ship)
 
-    def hang_up(self, how: "Callable[[Wire], None]") -> None:
+    def skip(self, partition: int, count: int) -> None:
+        """Leave records out, as only a bug would."""
+        end = self._node.region.cluster.offsets(topics.STATE)[partition][1]
+        self.at[partition] = min(self.at[partition] + count, end)
+
+    def hang_up(self, how: Callable[[Wire], None]) -> None:
         """End both connections."""
         for wire in (self._control, self._data):
             if wire is not None:
                 how(wire)
 
-    def _dial(self) -> "Wire":
+    def _dial(self) -> Wire:
         wire = self._world.network.dial(self._node.region.name, self._sender.peer)
         wire.on_close = lambda: self._end(LinkClosedError("the peer closed the connection"))
         return wire
@@ -181,7 +186,7 @@ class Shipping:
             case PeerLeft(text=text):
                 raise LinkClosedError(f"the peer said goodbye: {text}")
 
-    def _attach(self, data: "Wire") -> None:
+    def _attach(self, data: Wire) -> None:
         self._data = data
         data.write(self.session.attach())
         self.wake()
@@ -198,8 +203,9 @@ class Shipping:
             return  # an acknowledgement wakes us
         ranges = self._next_ranges()
         if ranges:
-            self._frames = self.session.send_unit(encode_batch(ranges, topics.SHIPPED_BYTES_MAX))
-            self._world.checker.on_unit_sent(self.session)
+            raw = encode_batch(ranges, topics.SHIPPED_BYTES_MAX)
+            self._frames = self.session.send_unit(raw)
+            self._world.checker.on_unit_sent(len(raw))
             self._is_busy = True
             # The real one encodes in a thread: meanwhile we may be sent back.
             self._node.later(self._write)

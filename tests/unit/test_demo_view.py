@@ -154,7 +154,7 @@ def test_the_live_view_is_the_same_for_the_same_snapshot() -> None:
 def test_links_are_listed_and_summed_up() -> None:
     drawn = draw(render_result(RESULT))
 
-    assert line_with("eu-west    us-east", drawn).split()[2:4] == ["48.2", "MB"]
+    assert line_with("eu-west   us-east", drawn).split()[2:4] == ["48.2", "MB"]
     assert "48,213.5x" in line_with(" all ", drawn)
 
 

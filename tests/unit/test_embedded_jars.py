@@ -130,6 +130,16 @@ def test_other_pins_do_not_pass_for_complete(tmp_path: Path) -> None:
     assert sorted(repository.fetched) == ["part-4-1.4.jar", "part-5-1.5.jar"]
 
 
+def test_a_pin_of_the_same_size_but_another_hash_is_fetched_again(tmp_path: Path) -> None:
+    folder = tmp_path / "jars"
+    ensure(folder, Repository())
+    other = PINS[1]._replace(sha256=hashlib.sha256(b"x" * PINS[1].size_bytes).hexdigest())
+    repository = Repository(part_1=b"x" * PINS[1].size_bytes)
+    ensure_jars(folder, fetch=repository.fetch, pins=[PINS[0], other, *PINS[2:]])
+
+    assert repository.fetched == [other.file_name]
+
+
 def test_leftovers_of_a_killed_download_are_removed(tmp_path: Path) -> None:
     leftover = tmp_path / "jars.partial-abc" / "org"
     leftover.mkdir(parents=True)

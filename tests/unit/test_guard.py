@@ -156,9 +156,11 @@ async def test_a_guarded_process_tells_the_commands_pid_and_ends_on_stop() -> No
     process = await GuardedProcess.start(SLEEPER, stdout=subprocess.PIPE)
     assert process.stdout is not None
     said = int(await process.stdout.readline())
+    session = os.getsid(said)
     codes = tuple(await asyncio.gather(process.stop(), process.stop()))
 
     assert process.pid == said
+    assert session != os.getsid(0)  # Ctrl-C in our terminal does not reach it
     assert codes == (128 + signal.SIGTERM,) * 2
     assert is_gone(said)
 

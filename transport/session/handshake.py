@@ -41,7 +41,7 @@ class Greeting:
         data: All bytes so far, for the session that a HELLO opens.
         decoder: What has read them, for the session that an ATTACH joins.
         token: The session token of an ATTACH.
-        rest: Frames behind an ATTACH.
+        rest: Frames behind an ATTACH; behind a HELLO only GOODBYE can come, it is in `data`.
     """
 
     def __init__(self) -> None:
@@ -63,6 +63,6 @@ class Greeting:
         first, *self.rest = frames
         if first.type is FrameType.ATTACH:
             self.token = read_message(first)["session_token"]
-        elif first.type is not FrameType.HELLO or self.rest:
+        elif first.type is not FrameType.HELLO:
             raise UnexpectedMessageError(f"a connection begins with {first.type.name}")
         return first.type

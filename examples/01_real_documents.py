@@ -1,0 +1,221 @@
+"""Make a stream of real documents for `dwcp demo --input`, from the project's test data.
+
+    python examples/01_real_documents.py --data ../shared/data --events 50000 --out vm.jsonl
+    dwcp demo --input vm.jsonl
+
+What is real: the documents (OpenStack Nova's server and diagnostics bodies; nodes and pods of an
+OpenShift cluster), and of the VMs the times, cores, memory and CPU load (Bitbrains, one month).
+Bitbrains' VM 1 also has real memory, disk and network series.
+What is ours: ids, names and addresses, made from each VM's id. VMs other than 1 borrow VM 1's
+memory, disk and network series, each from another row on, because their own were not published
+with the CPU load. Nodes and pods are copies of the real ones with ids of their own, and how they
+move (heartbeats, restarts, replacement) is drawn from `--seed`.
+"""
+
+import argparse
+import csv
+import gzip
+import hashlib
+import heapq
+import itertools
+import json
+import random
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+Change = tuple[int, str, str, dict[str, Any] | None]  # time_ms, entity, type, document
+START_S = 1376314846  # of the Bitbrains month
+SAMPLE_S = 300
+COPIES = {"node": 40, "pod": 120}
+STEP_S = {"node": 50.0, "pod": 18.0}  # beside 34 VMs every 300 s: about 10 % and 30 %
+
+
+def folder(data: Path, name: str) -> Path:
+    """Return a folder of the test data, or end the program saying which one is missing."""
+    if not (data / name).is_dir():
+        print(f"missing folder: {data / name} (give --data)", file=sys.stderr)
+        raise SystemExit(2)
+    return data / name
+
+
+def iso(unix_s: float) -> str:
+    """Write a time as the APIs do."""
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def own_id(*parts: object) -> str:
+    """Derive a UUID from what makes an entity itself."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(map(str, parts))))
+
+
+class Vm:
+    """A real server document, moved along the series of one Bitbrains VM."""
+
+    def __init__(self, number: int, row: dict[str, str], templates: list[str], tools: str) -> None:
+        """Take the template and give it an identity and a size of its own."""
+        self.entity = own_id("vm", row["id"])
+        text = templates[number % len(templates)]
+        old = json.loads(text)
+        server = json.loads(text.replace(old["id"], self.entity))
+        core_count, memory_kib = int(row["cpu_count"]), int(row["mem_capacity"])
+        server |= {"name": f"vm-{row['id']}", "created": iso(int(row["start_s"]))}
+        server["hostId"] = hashlib.sha224(row["id"].encode()).hexdigest()
+        for host in ("OS-EXT-SRV-ATTR:host", "OS-EXT-SRV-ATTR:hypervisor_hostname"):
+            if host in server:
+                server[host] = f"compute-{number % 12:02d}"
+        server["addresses"]["private"][0]["addr"] = f"192.168.{number >> 8}.{number & 255}"
+        server["flavor"] |= {"vcpus": core_count, "ram": memory_kib // 1024}
+        server["flavor"]["original_name"] = f"b{core_count}.{memory_kib // 1024}"
+        tool = json.loads(tools) | {"num_cpus": core_count}
+        tool["cpu_details"] = [tool["cpu_details"][0] | {"id": n} for n in range(core_count)]
+        tool["memory_details"]["maximum"] = memory_kib
+        self.document = {"server": server, "diagnostics": tool}
+        self.capacity_mhz, self.start_s = float(row["cpu_capacity"]), int(row["start_s"])
+
+    def move(self, unix_s: int, cpu_mhz: float, duration_s: float, io_kib: list[float]) -> None:
+        """Let one sample pass: counters accumulate, gauges jump, `updated` is now."""
+        share = min(1.0, cpu_mhz / self.capacity_mhz)
+        tool = self.document["diagnostics"]
+        for core in tool["cpu_details"]:
+            core["time"] += int(share * duration_s * 1e9)
+            core["utilisation"] = round(share * 100)
+        used, read, write, received, sent = (int(value * 1024) for value in io_kib)
+        tool["memory_details"]["used"] = min(used // 1024, tool["memory_details"]["maximum"])
+        add_up(tool["disk_details"][0], duration_s, read_bytes=read, write_bytes=write)
+        add_up(tool["nic_details"][0], duration_s, rx_octets=received, tx_octets=sent)
+        tool["nic_details"][0] |= {"rx_rate": received * 8, "tx_rate": sent * 8}
+        tool["uptime"] = unix_s - self.start_s
+        self.document["server"]["updated"] = iso(unix_s)
+
+
+def add_up(counters: dict[str, Any], duration_s: float, **per_s: int) -> None:
+    """Add rates to byte counters, and to their packets or requests at 1,024 bytes each."""
+    for name, rate in per_s.items():
+        counters[name] += int(rate * duration_s)
+        kind = {"bytes": "requests", "octets": "packets"}[name.split("_")[1]]
+        counters[f"{name.split('_')[0]}_{kind}"] += int(rate * duration_s) // 1024
+
+
+def vms(data: Path) -> Iterator[Change]:
+    """Replay the Bitbrains month on Nova documents; a VM that ends before it is deleted."""
+    series, bodies = folder(data, "bitbrains-vm"), folder(data, "nova-vm-objects") / "api"
+    servers = [
+        json.loads(p.read_text())["server"] for p in sorted(bodies.glob("*server-get-resp*"))
+    ]
+    templates = [json.dumps(one) for one in servers if "vcpus" in one.get("flavor", {})]
+    tools = (bodies / "os-server-diagnostics__v2.48__server-diagnostics-get-resp.json").read_text()
+    with gzip.open(series / "vm_0001.csv.gz", "rt") as file:
+        full = [[float(cell) for cell in row.split(";")] for row in itertools.islice(file, 1, None)]
+    with (series / "vm_meta.csv").open() as file:
+        rows = [row | {"start_s": row["start_time"]} for row in csv.DictReader(file)]
+    for row in rows:
+        row["start_s"] = str(int(datetime.fromisoformat(row["start_time"]).timestamp()))
+    rows.append({"id": "1", "start_s": str(int(full[0][0])), "cpu_count": str(int(full[0][1]))})
+    rows[-1] |= {"cpu_capacity": str(full[0][2]), "mem_capacity": str(int(full[0][5]))}
+    known = {row["id"]: Vm(number, row, templates, tools) for number, row in enumerate(rows)}
+    samples = [(int(row[0]), "1", row[3], float(SAMPLE_S)) for row in full]
+    with gzip.open(series / "vm_cpu_5min.csv.gz", "rt") as file:
+        samples += [(int(t), vm, float(mhz), int(ms) / 1000) for vm, t, ms, _, mhz in rest(file)]
+    samples.sort()
+    last_s = {vm: unix_s for unix_s, vm, _, _ in samples}
+    ends = [(at + 1, vm, -1.0, 0.0) for vm, at in last_s.items() if at < samples[-1][0] - SAMPLE_S]
+    offsets = {vm: 211 * n for n, vm in enumerate(["1", *(vm for vm in known if vm != "1")])}
+    for unix_s, vm, mhz, duration_s in sorted(samples + ends):
+        if mhz < 0:
+            yield unix_s * 1000, known[vm].entity, "vm", None
+            continue
+        columns = full[((unix_s - START_S) // SAMPLE_S + offsets[vm]) % len(full)]
+        known[vm].move(unix_s, mhz, duration_s, columns[6:11])
+        yield unix_s * 1000, known[vm].entity, "vm", known[vm].document
+
+
+def rest(file: Any) -> Iterator[list[str]]:
+    """Read the rows of a table after its header."""
+    return itertools.islice(csv.reader(file), 1, None)
+
+
+def objects(data: Path, kind: str, seed: int) -> Iterator[Change]:
+    """Let copies of the cluster's nodes or pods live; for ever."""
+    dice = random.Random(f"{kind} {seed}")
+    paths = sorted(folder(data, "openshift-cluster-objects").glob(f"config__{kind}__*.json"))
+    texts = [path.read_text() for path in paths if '"conditions"' in path.read_text()]
+    copies: list[dict[str, Any]] = [{} for _ in range(COPIES[kind])]
+    version, unix_s, births = 2_000_000, float(START_S), itertools.count()
+    while True:
+        unix_s += dice.expovariate(1 / STEP_S[kind])
+        version += dice.randrange(1, 900)
+        at = dice.randrange(len(copies))
+        if not copies[at]:
+            copies[at] = born(texts[at % len(texts)], kind, next(births))
+        elif kind == "pod" and dice.random() < 0.01:  # noqa: PLR2004 - a pod lives for 100 changes
+            yield int(unix_s * 1000), copies[at]["metadata"]["uid"], kind, None
+            copies[at] = born(texts[at % len(texts)], kind, next(births))
+        live(copies[at], dice, iso(unix_s), version)
+        yield int(unix_s * 1000), copies[at]["metadata"]["uid"], kind, copies[at]
+
+
+def born(text: str, kind: str, number: int) -> dict[str, Any]:
+    """Copy a real object, under a name and an id of its own."""
+    meta = json.loads(text)["metadata"]
+    name = f"{meta['name'].rsplit('-', 1)[0]}-{number:05d}"
+    text = text.replace(meta["uid"], own_id(kind, number)).replace(meta["name"], name)
+    copy: dict[str, Any] = json.loads(text)
+    return copy
+
+
+def live(one: dict[str, Any], dice: random.Random, now: str, version: int) -> None:
+    """Let an object report: heartbeats always, a condition or a restart now and then."""
+    one["metadata"]["resourceVersion"] = str(version)
+    for condition in one["status"]["conditions"]:
+        if "lastHeartbeatTime" in condition:
+            condition["lastHeartbeatTime"] = now
+        if dice.random() < 0.02:  # noqa: PLR2004
+            condition["status"] = "False" if condition["status"] == "True" else "True"
+            condition["lastTransitionTime"] = now
+    for container in one["status"].get("containerStatuses", ()):
+        if dice.random() < 0.1:  # noqa: PLR2004
+            container["restartCount"] += 1
+            container["state"] = {"running": {"startedAt": now}}
+            container["containerID"] = f"cri-o://{dice.getrandbits(256):064x}"
+
+
+def main() -> None:
+    """Write the stream and say what it is."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--events", type=int, default=50_000)
+    parser.add_argument("--out", type=Path, required=True, help="JSONL; .gz compresses")
+    parser.add_argument("--kind", choices=["vm", "node", "pod", "mixed"], default="vm")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    kinds = ("vm", "node", "pod") if args.kind == "mixed" else (args.kind,)
+    streams = [vms(args.data) if k == "vm" else objects(args.data, k, args.seed) for k in kinds]
+    changes = heapq.merge(*streams, key=lambda change: change[0])
+    digest, counts, entities, start_s = (
+        hashlib.sha256(),
+        dict.fromkeys(kinds, 0),
+        set(),
+        time.time(),
+    )
+    with gzip.open(args.out, "wb") if args.out.suffix == ".gz" else args.out.open("wb") as out:
+        for change in itertools.islice(changes, args.events):
+            fields = dict(zip(("time_ms", "entity", "type", "document"), change, strict=True))
+            line = json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+            out.write(line)
+            digest.update(line)
+            counts[change[2]] += 1
+            entities.add(change[1])
+            if sum(counts.values()) % 5_000 == 0:
+                print(f"\r{sum(counts.values()):,} changes", end="", file=sys.stderr)
+    print(f"\r{time.time() - start_s:.1f} s" + " " * 20, file=sys.stderr)
+    print(f"changes {sum(counts.values())} {counts}, entities {len(entities)}")
+    print(f"sha256 of the lines {digest.hexdigest()}")
+
+
+if __name__ == "__main__":
+    main()

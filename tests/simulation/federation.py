@@ -1,0 +1,199 @@
+"""A whole federation from one seed: in one process, without event loop, clock or dice of its own."""
+
+import traceback
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from tests.simulation.checker import Checker, Violation, audit_state, require
+from tests.simulation.limits import small_limits
+from tests.simulation.nemesis import Nemesis
+from tests.simulation.network import Network, Path
+from tests.simulation.oracle import Ledger
+from tests.simulation.region import Profile, Region, World
+from tests.simulation.stepping import Job, SteppedLog
+from tests.simulation.timeline import Timeline
+from tests.simulation.workload import Writer
+from streams.agents.replica import Replica
+from transport.session.events import LinkSettings
+
+REGIONS: Final = ["ams", "iad", "sin"]
+HEAL_MS_MAX: Final = 30_000  # of virtual time, from the end of all faults to equality
+NAMES: Final = ("vm-1", "vm-2", "rack/é", "job 7", "a", "b", "ä", "0")
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of one schedule.
+
+    Attributes:
+        check: Which promise was broken; empty when none was.
+    """
+
+    seed: int
+    steps: int = 0
+    records: int = 0
+    check: str = ""
+    what: str = ""
+    faults: list[str] = field(default_factory=list)
+    healed_ms: float = 0.0
+
+
+def run_schedule(seed: int) -> Report:
+    """Run one schedule and say what came of it."""
+    report = Report(seed)
+    with small_limits():
+        federation = Federation(seed)
+        try:
+            federation.run()
+        except Violation as violation:
+            report.check, report.what = violation.check, str(violation)
+        except Exception:  # noqa: BLE001 - whatever a core raises is a finding
+            report.check = "nothing crashes"
+            report.what = traceback.format_exc(limit=-4)
+        federation.fill(report)
+        federation.close()
+    return report
+
+
+class Federation:
+    """Three regions, the network between them, somebody who writes and somebody who breaks.
+
+    Args:
+        seed: Decides everything.
+    """
+
+    def __init__(self, seed: int) -> None:
+        dice = Random(f"{seed} profile")
+        self.timeline = Timeline()
+        profile = _draw_profile(dice)
+        names = list(NAMES[: dice.randint(1, len(NAMES))])
+        self.ledger = Ledger(REGIONS, profile.partition_count)
+        self.checker = Checker(self.ledger, profile.settings.credit_bytes)
+        network = Network(self.timeline, Random(f"{seed} network"), REGIONS)
+        for path in network.paths.values():
+            _draw_path(dice, path)
+        self.world = World(self.timeline, network, self.checker, profile, REGIONS)
+        self.regions = {
+            name: Region(self.world, name, Random(f"{seed} region {name}")) for name in REGIONS
+        }
+        self.checker.regions.update(self.regions)
+        self._dice = Random(f"{seed} actors")
+        self._writers = {
+            name: Writer(
+                name, region.cluster, self.ledger, Random(f"{seed} writer {name}"), names
+            )
+            for name, region in self.regions.items()
+        }
+        self._write_ms = dice.choice((15.0, 40.0, 90.0))
+        self._chaos_ms = dice.choice((800.0, 1_600.0, 3_200.0))
+        self._healed_ms = 0.0
+        self.nemesis = Nemesis(self.world, list(self.regions.values()), Random(f"{seed} nemesis"))
+
+    def run(self) -> None:
+        """Write under faults, heal, converge.
+
+        Raises:
+            Violation: A promise was broken.
+        """
+        for region in self.regions.values():
+            region.start()
+            self._plan_write(region)
+            self._plan_snapshot(region)
+        while self.timeline.now_ms < self._chaos_ms:
+            self.timeline.step()
+            if self.timeline.steps % 40 == 0:
+                self._audit()
+        self.nemesis.heal()
+        healed_ms = self.timeline.now_ms
+        while not self.checker.is_converged():
+            self.timeline.step()
+            if self.timeline.now_ms > healed_ms + HEAL_MS_MAX:
+                raise Violation("after healing all regions become equal", self._difference())
+        self._healed_ms = self.timeline.now_ms - healed_ms
+        self.checker.check_end()
+        for region in self.regions.values():
+            self._check_restart(region)
+
+    def fill(self, report: Report) -> None:
+        """Write into a report what happened."""
+        report.steps = self.timeline.steps
+        report.records = sum(len(entries) for entries in self.ledger.entries.values())
+        report.faults = self.nemesis.done
+        report.healed_ms = self._healed_ms
+
+    def close(self) -> None:
+        """Let go of what is half done."""
+        for region in self.regions.values():
+            region.kill()
+
+    def _plan_write(self, region: Region) -> None:
+        def write() -> None:
+            if self.timeline.now_ms < self._chaos_ms:
+                self._writers[region.name].write(region.wall_ms())
+                region.wake()
+                self._plan_write(region)
+
+        self.timeline.after(self._dice.expovariate(1 / self._write_ms), write)
+
+    def _plan_snapshot(self, region: Region) -> None:
+        def snapshot() -> None:
+            if region.node is not None:
+                region.node.begin_snapshot()
+            self._plan_snapshot(region)
+
+        delay_ms = self._dice.expovariate(1 / self.world.profile.snapshot_ms)
+        self.timeline.after(delay_ms, snapshot)
+
+    def _audit(self) -> None:
+        region = self.regions[self._dice.choice(REGIONS)]
+        if region.node is not None and region.node.is_up:
+            self.checker.audit(region, self._dice.randrange(self.ledger.partition_count))
+
+    def _check_restart(self, region: Region) -> None:
+        """A node that starts now comes to the same state."""
+        assert region.node is not None
+        log = SteppedLog(region.cluster, Random(0))
+        restarted = Replica(region.name, self.ledger.partition_count, log)
+        Job(restarted.restore()).finish()
+        alive, digest = region.node.replica.store.digest(), restarted.store.digest()
+        require("a restart changes nothing", digest == alive, f"{region.name}: {digest} {alive}")
+        for state in restarted.store.partitions:
+            audit_state(state, self.ledger)
+
+    def _difference(self) -> str:
+        lines = []
+        for name, region in self.regions.items():
+            if region.node is None or not region.node.is_up:
+                lines.append(f"{name} is down")
+                continue
+            for state in region.node.replica.store.partitions:
+                expected = self.ledger.vector(name, state.partition)
+                if state.vector != expected:
+                    lines.append(f"{name}/{state.partition}: {state.vector}, not {expected}")
+        return "; ".join(lines)
+
+
+def _draw_profile(dice: Random) -> Profile:
+    settings = LinkSettings(
+        heartbeat_ms=300,
+        silence_ms=1_000,
+        credit_bytes=dice.choice((600, 3_000, 1 << 20)),
+        unit_bytes_max=1 << 20,
+        level=dice.choice((0, 1, 3)),
+    )
+    return Profile(
+        partition_count=dice.choice((1, 2)),
+        settings=settings,
+        flush_ms=dice.choice((1.0, 10.0, 50.0)),
+        batch_bytes_max=dice.choice((1, 500, 4_000)),
+        lag_ms=dice.choice((0.2, 1.0, 5.0)),
+        snapshot_ms=dice.choice((60.0, 250.0, 1_000.0)),
+    )
+
+
+def _draw_path(dice: Random, path: Path) -> None:
+    path.delay_ms_min = dice.uniform(0.5, 40)
+    path.delay_ms_mean = dice.uniform(0.1, 10)
+    path.jitter_ms = dice.uniform(0, 5)
+    path.split_share = dice.choice((0.0, 0.2, 1.0))

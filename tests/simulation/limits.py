@@ -1,0 +1,38 @@
+"""Limits of the system made small, so that small schedules reach them."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, Final
+
+import structlog
+
+from streams import topics
+from streams.state import partition, snapshot
+from transport.session import outbound
+
+# A few entities fill a bucket, a bucket several chunks, a unit several frames.
+_SMALL: Final[tuple[tuple[ModuleType, str, Any], ...]] = (
+    (topics, "SHIPPED_BYTES_MAX", 6_000),
+    (partition, "BUCKET_COUNT", 2),
+    (snapshot, "BUCKET_COUNT", 2),
+    (snapshot, "CHUNK_BYTES", 200),
+    (outbound, "PAYLOAD_BYTES_MAX", 300),
+)
+
+
+@contextlib.contextmanager
+def small_limits() -> Iterator[None]:
+    """Make limits small and logs silent for a while."""
+    kept = [(module, name, getattr(module, name)) for module, name, _ in _SMALL]
+    logs = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    for module, name, value in _SMALL:
+        setattr(module, name, value)
+    try:
+        yield
+    finally:
+        for module, name, value in kept:
+            setattr(module, name, value)
+        structlog.configure(**logs)
