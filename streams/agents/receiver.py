@@ -268,9 +268,8 @@ class _Taking:
         while (unit := await self._units.get()) is not None:
             try:
                 raw = await asyncio.to_thread(self.session.decode, unit)
-                if raw is None:
-                    continue
-                for part in decode_batch(raw):
+                # A dropped unit is answered, too: else its credit would be gone for ever.
+                for part in decode_batch(raw) if raw is not None else ():
                     await self._append(part)
             except BadUnitError as error:
                 log.warning("unit.refused", peer=self.session.peer_region, error=str(error))

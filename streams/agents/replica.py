@@ -67,6 +67,7 @@ class Replica:
         self._log = log_
         self._chunk_counts: list[dict[int, int]] = [{} for _ in range(partition_count)]
         self._manifests: list[tuple[int, dict[str, int]]] = [(0, {})] * partition_count
+        self._burying = [0] * partition_count  # dead letters under way
         self._is_restoring = True
 
     async def restore(self) -> None:
@@ -144,6 +145,9 @@ class Replica:
         """Write what changed since the last snapshot; returns the number of records written."""
         written = 0
         for state in self.store.partitions:
+            # A manifest must not cover a record whose dead letter could still be lost.
+            if self._burying[state.partition]:
+                continue
             if state.dirty or self._manifests[state.partition] != self._place(state):
                 written += await self._snapshot_partition(state)
         return written
@@ -181,6 +185,17 @@ class Replica:
             error,
             value_bytes_max=topics.DEADLETTER_VALUE_BYTES_MAX,
         )
+        self._burying[place.partition] += 1
+        try:
+            await self._append_letter(place, letter)
+        finally:
+            self._burying[place.partition] -= 1
+        self.deadletters[error.reason] = self.deadletters.get(error.reason, 0) + 1
+        log.warning(
+            "deadletter", reason=error.reason, origin=origin, place=place, detail=str(error)
+        )
+
+    async def _append_letter(self, place: Place, letter: NewRecord) -> None:
         while True:
             try:
                 await self._log.append(topics.DEADLETTER, 0, [letter])
@@ -188,11 +203,7 @@ class Replica:
                 log.warning("deadletter.retry", place=place, error=str(failure))
                 await asyncio.sleep(RETRY_S)
             else:
-                break
-        self.deadletters[error.reason] = self.deadletters.get(error.reason, 0) + 1
-        log.warning(
-            "deadletter", reason=error.reason, origin=origin, place=place, detail=str(error)
-        )
+                return
 
     async def _load_snapshot(self, state: PartitionState) -> int:
         reader = SnapshotReader(state)

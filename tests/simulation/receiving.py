@@ -231,9 +231,7 @@ class Taking:
         """Do with a unit as `_Taking._append_units` does."""
         try:
             raw = self.session.decode(unit)
-            if raw is None:
-                return
-            for part in decode_batch(raw):
+            for part in decode_batch(raw) if raw is not None else ():
                 await self._append(part)
         except BadUnitError as error:
             self._world.checker.on_refused_epoch(str(error))

@@ -94,6 +94,9 @@ class InboundSession(ControlConnection):
     def decode(self, unit: Unit) -> bytes | None:
         """Give a unit's raw bytes back; None when its epoch was refused before.
 
+        A dropped unit is acknowledged like any other, with the cursors as they are: so its bytes
+        are granted anew.
+
         Raises:
             BadUnitError: It cannot be decoded: answer with `refuse_epoch`.
         """
