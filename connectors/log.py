@@ -6,7 +6,11 @@ Two implementations keep it, under one contract suite (`tests/contracts/test_log
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
+
+from schemas.errors import TopicMismatchError
+
+_MUST_MATCH: Final = ("cleanup.policy", "message.timestamp.type")
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -18,6 +22,11 @@ class NewRecord(NamedTuple):
     value: bytes | None
     headers: Headers = ()
     record_time_ms: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of key, value and headers, without Kafka's framing."""
+        return _size_bytes(self.key, self.value, self.headers)
 
 
 class LogRecord(NamedTuple):
@@ -32,8 +41,12 @@ class LogRecord(NamedTuple):
     @property
     def size_bytes(self) -> int:
         """Size of key, value and headers, without Kafka's framing."""
-        size = len(self.key or b"") + len(self.value or b"")
-        return size + sum(len(name) + len(value) for name, value in self.headers)
+        return _size_bytes(self.key, self.value, self.headers)
+
+
+def _size_bytes(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    size = len(key or b"") + len(value or b"")
+    return size + sum(len(name) + len(content) for name, content in headers)
 
 
 class RecordRange(NamedTuple):
@@ -65,6 +78,36 @@ class TopicSpec:
     partition_count: int
     replication_factor: int = 1
     settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def check_topic(
+    spec: TopicSpec, partition_count: int, copies: int, settings: Mapping[str, str]
+) -> list[str]:
+    """Compare a topic as it is with what is asked for, and return warnings.
+
+    Raises:
+        TopicMismatchError: It has other partitions, clean-up or timestamp type.
+    """
+    if partition_count != spec.partition_count:
+        raise TopicMismatchError(
+            f"{spec.name} has {partition_count} partitions, {spec.partition_count} are "
+            "configured: set state.partition_count to what is there, equal in all regions"
+        )
+    warnings = []
+    if copies < spec.replication_factor:
+        warnings.append(
+            f"{spec.name} has {copies} copies, {spec.replication_factor} are configured"
+        )
+    for name, wanted in spec.settings.items():
+        found = settings.get(name)
+        if found == wanted:
+            continue
+        if name in _MUST_MATCH:
+            raise TopicMismatchError(
+                f"{spec.name} has {name} = {found}, DWCP needs {wanted}: alter the topic"
+            )
+        warnings.append(f"{spec.name} has {name} = {found}, configured is {wanted}")
+    return warnings
 
 
 class Log(Protocol):

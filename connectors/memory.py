@@ -6,14 +6,14 @@ abort records, which leaves gaps in the offsets as Kafka's transactions do. `Mem
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from connectors.log import LogRecord, NewRecord, RecordRange, TopicSpec
+from connectors.log import LogRecord, NewRecord, RecordRange, TopicSpec, check_topic
 from schemas.errors import LogUnavailableError, OffsetOutOfRangeError, RecordTooLargeError
-from schemas.errors import TopicMismatchError as Mismatch
 
 RECORD_BYTES_MAX: Final = 1_048_576
+_DEFAULTS: Final = {"cleanup.policy": "delete", "message.timestamp.type": "CreateTime"}
 
 
 class _Partition:
@@ -38,28 +38,29 @@ class MemoryCluster:
         self._topics: dict[str, list[_Partition]] = {}
         self.appended = asyncio.Event()
 
-    def create(self, spec: TopicSpec) -> None:
-        """Create a topic, or check the one that is there."""
+    def create(self, spec: TopicSpec) -> list[str]:
+        """Create a topic, or check the one that is there and return warnings."""
         old = self._specs.setdefault(spec.name, spec)
-        if old.partition_count != spec.partition_count:
-            raise Mismatch(
-                f"{spec.name} has {old.partition_count} partitions, {spec.partition_count} wanted"
-            )
-        for name in ("cleanup.policy", "message.timestamp.type"):
-            if name in spec.settings and old.settings.get(name) != spec.settings[name]:
-                raise Mismatch(f"{spec.name} has another {name} than {spec.settings[name]}")
         self._topics.setdefault(spec.name, [_Partition() for _ in range(spec.partition_count)])
+        settings = _DEFAULTS | dict(old.settings)
+        return check_topic(spec, old.partition_count, old.replication_factor, settings)
+
+    def check_size(self, topic: str, record: NewRecord) -> None:
+        """Raise RecordTooLargeError when the topic does not take a record of this size."""
+        settings = self._specs[topic].settings if topic in self._specs else {}
+        limit = int(settings.get("max.message.bytes", RECORD_BYTES_MAX))
+        if record.size_bytes > limit:
+            raise RecordTooLargeError(
+                f"{topic}: a record of {record.size_bytes:,} bytes, {limit:,} are allowed"
+            )
 
     def append(
         self, topic: str, partition: int, record: NewRecord, *, is_aborted: bool = False
     ) -> int:
         """Append one record; an aborted one takes its offset and is never read."""
-        settings = self._specs[topic].settings if topic in self._specs else {}
-        limit = int(settings.get("max.message.bytes", RECORD_BYTES_MAX))
-        size = len(record.key or b"") + len(record.value or b"")
-        if size > limit:
-            raise RecordTooLargeError(f"{topic}: a record of {size:,} bytes, {limit:,} are allowed")
+        self.check_size(topic, record)
         part = self._partition(topic, partition)
+        settings = self._specs[topic].settings
         is_stamped = settings.get("message.timestamp.type") == "LogAppendTime"
         time_ms = record.record_time_ms
         if is_stamped or time_ms is None:
@@ -108,12 +109,12 @@ class MemoryLog:
 
     async def create_topics(self, specs: Sequence[TopicSpec]) -> list[str]:
         """See `Log`."""
-        for spec in specs:
-            self._cluster.create(spec)
-        return []
+        return [warning for spec in specs for warning in self._cluster.create(spec)]
 
     async def append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> list[int]:
         """See `Log`."""
+        for record in records:
+            self._cluster.check_size(topic, record)
         offsets = [self._cluster.append(topic, partition, record) for record in records]
         self._cluster.appended.set()
         return offsets
@@ -131,16 +132,15 @@ class MemoryLog:
         at = dict(positions)
         while True:
             self._cluster.appended.clear()
-            ends = self._cluster.offsets(topic)
+            ends = dict(enumerate(end for _, end in self._cluster.offsets(topic)))
             ranges = []
             for partition, offset in at.items():
-                full = self._cluster.read(topic, partition, offset, ends[partition][1])
-                if offset < full.to_offset:
-                    ranges.append(cut_range(full, bytes_max))
-                    at[partition] = ranges[-1].to_offset
-            if ranges:
-                yield ranges
-            else:
+                at[partition] = ends.get(partition, offset)
+                ranges.append(self._cluster.read(topic, partition, offset, at[partition]))
+            groups = list(group_ranges(ranges, bytes_max))
+            for group in groups:
+                yield group
+            if not groups:
                 await self._cluster.appended.wait()
 
     async def start_offsets(self, topic: str) -> dict[int, int]:
@@ -165,3 +165,24 @@ def cut_range(full: RecordRange, bytes_max: int) -> RecordRange:
                 full.partition, full.from_offset, record.offset, full.records[:index]
             )
     return full
+
+
+def group_ranges(ranges: Iterable[RecordRange], bytes_max: int) -> Iterator[list[RecordRange]]:
+    """Group ranges into lists of about `bytes_max` bytes, cutting large ones, dropping empty ones.
+
+    At most one record of a list reaches over the edge.
+    """
+    group: list[RecordRange] = []
+    room = bytes_max
+    for rest in ranges:
+        while rest.from_offset < rest.to_offset:
+            part = cut_range(rest, room)
+            group.append(part)
+            room -= sum(record.size_bytes for record in part.records)
+            left = rest.records[len(part.records) :]
+            rest = RecordRange(rest.partition, part.to_offset, rest.to_offset, left)  # noqa: PLW2901 - what is left of it
+            if room <= 0 or left:
+                yield group
+                group, room = [], bytes_max
+    if group:
+        yield group

@@ -1,6 +1,8 @@
 """What the machine has to give: folders of the user, free disk, free ports on loopback."""
 
+import contextlib
 import os
+import secrets
 import shutil
 import socket
 import sys
@@ -12,6 +14,8 @@ from schemas.errors import DiskSpaceError, PortInUseError
 
 LOOPBACK: Final = "127.0.0.1"
 _CONNECT_TIMEOUT_S: Final = 1.0
+_PORTS: Final = (20_000, 32_000)
+_given: set[int] = set()
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -52,10 +56,18 @@ def require_room(folder: Path, needed_bytes: int) -> None:
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody listened on a moment ago, on loopback."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port that nobody listened on a moment ago, on loopback, never the same twice.
+
+    It lies below the range from which systems take ports for outgoing connections (32,768 on
+    Linux, 49,152 elsewhere): a broker that is stopped and started again must find it free.
+    """
+    while True:
+        port = secrets.randbelow(_PORTS[1] - _PORTS[0]) + _PORTS[0]
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def require_free_port(port: int) -> None:

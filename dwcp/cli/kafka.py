@@ -60,13 +60,14 @@ def up(name: str, data_dir: Path | None, port: int | None, *, as_json: bool) -> 
     """
     from connectors.embedded.detached import find_detached, start_detached  # noqa: PLC0415
     from connectors.embedded.host import require_free_port  # noqa: PLC0415
+    from dwcp.cli.jars import fetch_jars  # noqa: PLC0415
 
     place = _Place.of(name, data_dir)
     found = asyncio.run(find_detached(place.data_dir))
     is_started = not found.is_running
     if is_started:
         require_free_port(port or PORT)  # before 44 MB are fetched in vain
-        _fetch_jars()
+        fetch_jars()
         with console.status("starting Kafka"):
             found = asyncio.run(start_detached(place.data_dir, port=port or PORT))
     elif port is not None and found.port not in {None, port}:
@@ -118,27 +119,6 @@ class _Place:
         if not _NAME.fullmatch(name):
             raise ConfigError("--name", name, "letters, digits, '.', '_' and '-', 64 at most")
         return cls(name, (data_dir or data_folder() / "kafka" / name).resolve())
-
-
-def _fetch_jars() -> None:
-    """Fetch Kafka's jars with a bar on stderr; nothing is shown if all are there."""
-    from rich.progress import Progress  # noqa: PLC0415
-
-    from connectors.embedded.jars import ensure_jars  # noqa: PLC0415
-
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("fetching Kafka", total=None, visible=False)
-
-        def show(done_count: int, total_count: int | None, what: str) -> None:
-            progress.update(
-                task,
-                completed=done_count,
-                total=total_count,
-                visible=True,
-                description=f"fetching Kafka: {what}",
-            )
-
-        ensure_jars(on_progress=show)
 
 
 def _report(

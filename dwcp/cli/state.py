@@ -8,8 +8,9 @@ from typing import Any
 import click
 from rich.pretty import Pretty
 
-from dwcp.cli.client import get_json, get_lines, url_option
+from dwcp.cli.client import url_option
 from dwcp.cli.output import console, emit_json, json_option, reports_errors
+from dwcp.client import get_json, get_lines
 
 prefix_option = click.option("--prefix", default="", help="Only entities that begin with this.")
 

@@ -7,8 +7,9 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from dwcp.cli.client import URL, get_json
+from dwcp.cli.client import URL
 from dwcp.cli.output import console, emit_json, json_option, reports_errors
+from dwcp.client import get_json
 
 
 @click.command(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from connectors.kafka import KafkaLog
-from dwcp.cli.client import get_lines
+from dwcp.client import get_lines
 from dwcp.demo.expected import canonical
 from streams.replication import read_origin
 from streams.topics import REPLICA

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from connectors.embedded.jars import KAFKA_VERSION
-from dwcp.cli.client import get_json
+from dwcp.client import get_json
 from dwcp.demo.audit import audit_all
 from dwcp.demo.cluster import DemoCluster
 from dwcp.demo.inputs import EntityDocument, spread

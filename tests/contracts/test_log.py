@@ -345,19 +345,23 @@ async def test_a_closed_tail_lets_go_of_everything(log: Log) -> None:
         await anext(used)
 
 
+async def ask(log: Log, call: str, topic: str, partition: int) -> None:
+    match call:
+        case "append":
+            await log.append(topic, partition, values("a"))
+        case "read":
+            await log.read(topic, partition, 0, 1)
+        case "tail":
+            await anext(log.tail(topic, {partition: 0}))
+        case _:
+            await getattr(log, call)(topic)
+
+
 @pytest.mark.parametrize("call", ["append", "read", "tail", "start_offsets", "end_offsets"])
 async def test_an_unknown_topic_is_unavailable(log: Log, call: str) -> None:
     async with asyncio.timeout(20):
         with pytest.raises(LogUnavailableError):
-            match call:
-                case "append":
-                    await log.append(MISSING, 0, values("a"))
-                case "read":
-                    await log.read(MISSING, 0, 0, 1)
-                case "tail":
-                    await anext(log.tail(MISSING, {0: 0}))
-                case _:
-                    await getattr(log, call)(MISSING)
+            await ask(log, call, MISSING, 0)
 
 
 @pytest.mark.parametrize("call", ["append", "read", "tail"])
@@ -365,13 +369,7 @@ async def test_an_unknown_partition_is_unavailable(log: Log, call: str) -> None:
     topic = await new_topic(log, 2)
     async with asyncio.timeout(20):
         with pytest.raises(LogUnavailableError):
-            match call:
-                case "append":
-                    await log.append(topic, 2, values("a"))
-                case "read":
-                    await log.read(topic, 2, 0, 1)
-                case _:
-                    await anext(log.tail(topic, {0: 0, 2: 0}))
+            await ask(log, call, topic, 2)
 
     assert await log.append(topic, 1, values("a")) == [0]
     assert LogUnavailableError.is_definite

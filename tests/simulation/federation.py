@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
+from streams.agents.replica import Replica
 from tests.simulation.checker import Checker, Violation, audit_state, require
 from tests.simulation.limits import small_limits
 from tests.simulation.nemesis import Nemesis
@@ -14,7 +15,6 @@ from tests.simulation.region import Profile, Region, World
 from tests.simulation.stepping import Job, SteppedLog
 from tests.simulation.timeline import Timeline
 from tests.simulation.workload import Writer
-from streams.agents.replica import Replica
 from transport.session.events import LinkSettings
 
 REGIONS: Final = ["ams", "iad", "sin"]

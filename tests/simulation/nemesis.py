@@ -36,6 +36,7 @@ class Nemesis:
             (10, self.stall),
             (12, self.reset_connection),
             (12, self.kill_node),
+            (8, self.kill_in_snapshot),
             (8, self.damage_unit),
             (8, self.skip_range),
             (8, self.repeat_range),
@@ -101,11 +102,17 @@ class Nemesis:
 
     def kill_node(self) -> None:
         """Kill a node; it comes back later."""
+        self._kill(self._dice.choice(self._regions))
+
+    def kill_in_snapshot(self) -> None:
+        """Kill a node between two records of a snapshot."""
         region = self._dice.choice(self._regions)
         if region.node is not None:
-            self._world.checker.kills[region.name] += 1
-            region.kill()
-            self._world.timeline.after(self._dice.uniform(5, 400), region.start)
+            region.node.begin_snapshot()
+            # A snapshot has some ten records, and each takes as long as anything else.
+            lag_ms = self._world.profile.lag_ms * region.node.slow_factor
+            delay_ms = self._dice.uniform(0, 10 * lag_ms)
+            self._world.timeline.after(delay_ms, lambda: self._kill(region))
 
     def damage_unit(self) -> None:
         """Flip a bit of a unit that waits in a receiver, behind all checksums of the link."""
@@ -180,6 +187,12 @@ class Nemesis:
             self.done.append(fault.__name__)
             fault()
             self._plan()
+
+    def _kill(self, region: Region) -> None:
+        if region.node is not None and self._is_active:
+            self._world.checker.kills[region.name] += 1
+            region.kill()
+            self._world.timeline.after(self._dice.uniform(5, 400), region.start)
 
     def _cut(self, pairs: list[tuple[str, str]]) -> None:
         for pair in pairs:

@@ -9,7 +9,6 @@ from schemas.errors import (
     DwcpError,
     LinkClosedError,
     OffsetOutOfRangeError,
-    PeerRefusedError,
 )
 from streams import topics
 from streams.replication import encode_batch
