@@ -1,20 +1,25 @@
 """The `Log` over Apache Kafka, through aiokafka.
 
 All reads are `read_committed`, all writes idempotent with acks=all. aiokafka's errors stop here.
+
+An append is one batch of Kafka's, or several where it is larger than `BATCH_BYTES`. While the
+broker is away it goes on trying, without duplicates, for `append_timeout_s`; then its outcome is
+unknown and its producer is given up, so that nothing of it is sent later.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition, errors
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from connectors.log import LogRecord, NewRecord, RecordRange, TopicSpec
-from connectors.memory import cut_range
+from connectors.kafka_topics import create_and_check, topic_settings
+from connectors.log import Headers, LogRecord, NewRecord, RecordRange, TopicSpec
+from connectors.memory import group_ranges
 from schemas.errors import (
     DwcpError,
     LogError,
@@ -22,23 +27,16 @@ from schemas.errors import (
     OffsetOutOfRangeError,
     OutcomeUnknownError,
     RecordTooLargeError,
-    TopicMismatchError,
 )
 
-log = structlog.get_logger(__name__)
-
-# A batch is refused as a whole, so ours stay below every topic's limit; one larger record passes.
-BATCH_BYTES: Final = 262_144
-REQUEST_BYTES_MAX: Final = 20 << 20
+BATCH_BYTES: Final = 262_144  # less where a topic takes less; one larger record passes
+REQUEST_TIMEOUT_MS: Final = 10_000  # aiokafka's 40 s would make every fault last that long
+APPEND_TIMEOUT_S: Final = 60.0
+STOP_S: Final = 5.0
 # A fetch that names only idle partitions hides new records of the others for this long.
 FETCH_WAIT_MS: Final = 100
 POLL_MS: Final = 500
 RECORDS_PER_POLL: Final = 2_000
-TOPICS_READY_S: Final = 30.0
-TOPICS_POLL_S: Final = 0.05
-_MUST_MATCH: Final = ("cleanup.policy", "message.timestamp.type")
-# Kafka counts its own framing too; this is what one record adds to a batch, at most.
-_FRAMING_BYTES: Final = 128
 
 
 class KafkaLog:
@@ -47,95 +45,77 @@ class KafkaLog:
     Args:
         client: aiokafka's connection settings: `bootstrap_servers`, and `security_protocol`,
             `ssl_context`, `sasl_*` where the cluster wants them.
-        linger_ms: How long an append waits for company.
+        append_timeout_s: How long an append goes on trying.
     """
 
-    def __init__(self, client: Mapping[str, Any], *, linger_ms: int = 0) -> None:
-        self._client = dict(client)
-        self._linger_ms = linger_ms
+    def __init__(
+        self, client: Mapping[str, Any], *, append_timeout_s: float = APPEND_TIMEOUT_S
+    ) -> None:
+        self._client = {"request_timeout_ms": REQUEST_TIMEOUT_MS, **client}
+        self._append_timeout_s = append_timeout_s
         self._producer: AIOKafkaProducer | None = None
         self._limits: dict[str, int] = {}
         self._starting = asyncio.Lock()
 
     async def create_topics(self, specs: Sequence[TopicSpec]) -> list[str]:
         """See `Log`."""
-        with _mapped("create topics"):
-            admin = AIOKafkaAdminClient(**self._client)
-            try:
-                await admin.start()
-                await _create(admin, specs)
-                async with asyncio.timeout(TOPICS_READY_S):
-                    await _wait_until_known(admin, specs)
-                return await _check(admin, specs)
-            finally:
-                await admin.close()
+        if not specs:
+            return []
+        async with self._admin("create topics") as admin:
+            return await create_and_check(admin, specs)
 
     async def append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> list[int]:
         """See `Log`."""
+        place = TopicPartition(topic, partition)
+        if not records:
+            return []
         producer = await self._started_producer()
+        limit = await self._check_sizes(topic, records)
         with _mapped(f"append to {topic}/{partition}"):
-            limit = await self._limit(topic)
-            for record in records:
-                _check_size(topic, record, limit)
-            sent = [
-                await producer.send(
-                    topic,
-                    record.value,
-                    record.key,
-                    partition,
-                    record.record_time_ms,
-                    list(record.headers),
-                )
-                for record in records
-            ]
-            return [(await future).offset for future in sent]
+            _check_places([place], await producer.partitions_for(topic))
+        return await self._send(producer, place, _batches(producer, records, limit))
 
     async def read(
         self, topic: str, partition: int, from_offset: int, to_offset: int
     ) -> RecordRange:
         """See `Log`."""
-        records: list[LogRecord] = []
-        if from_offset == to_offset:
-            return RecordRange(partition, from_offset, to_offset, records)
-        ends = await self.end_offsets(topic)
-        if to_offset > ends.get(partition, -1):
+        start, end = await self._bounds(TopicPartition(topic, partition))
+        if not start <= from_offset <= to_offset <= end:
             raise OffsetOutOfRangeError(
-                f"{topic}/{partition} ends at {ends.get(partition)}, {to_offset} was asked for"
+                f"{topic}/{partition}: [{from_offset}, {to_offset}) is not within [{start}, {end})"
             )
-        async for ranges in self.tail(topic, {partition: from_offset}):
-            for part in ranges:
-                records += (r for r in part.records if r.offset < to_offset)
-                if part.to_offset >= to_offset:
-                    return RecordRange(partition, from_offset, to_offset, records)
-        raise AssertionError("a tail does not end")
+        records: list[LogRecord] = []
+        at = from_offset
+        async with contextlib.aclosing(self.tail(topic, {partition: at})) as tail:
+            while at < to_offset:
+                for part in await anext(tail):
+                    records += (r for r in part.records if r.offset < to_offset)
+                    at = part.to_offset
+        return RecordRange(partition, from_offset, to_offset, records)
 
     async def tail(
         self, topic: str, positions: Mapping[int, int], *, bytes_max: int = 524_288
     ) -> AsyncGenerator[list[RecordRange], None]:
         """See `Log`."""
         at = {TopicPartition(topic, p): offset for p, offset in positions.items()}
-        consumer = AIOKafkaConsumer(
-            **self._client,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            fetch_max_wait_ms=FETCH_WAIT_MS,
-            max_partition_fetch_bytes=bytes_max,
-            fetch_max_bytes=4 * bytes_max,
-        )
-        try:
-            with _mapped(f"tail {topic}"):
-                await consumer.start()
+        settings = {
+            "auto_offset_reset": "none",
+            "fetch_max_wait_ms": FETCH_WAIT_MS,
+            "max_partition_fetch_bytes": bytes_max,
+            "fetch_max_bytes": 4 * bytes_max,
+        }
+        doing = f"tail {topic}"
+        async with self._consumer(doing, settings) as consumer:
+            with _mapped(doing):
+                _check_places(at, await _partitions(consumer, topic))
                 consumer.assign(list(at))
-                for partition, offset in at.items():
-                    consumer.seek(partition, offset)
+                for place, offset in at.items():
+                    consumer.seek(place, offset)
             while True:
-                with _mapped(f"tail {topic}"):
+                with _mapped(doing):
                     ranges = await _poll(consumer, at)
-                for batch in _cut(ranges, bytes_max):
-                    yield batch
-        finally:
-            await consumer.stop()
+                for group in group_ranges(ranges, bytes_max):
+                    yield group
 
     async def start_offsets(self, topic: str) -> dict[int, int]:
         """See `Log`."""
@@ -147,28 +127,79 @@ class KafkaLog:
 
     async def close(self) -> None:
         """See `Log`."""
-        producer, self._producer = self._producer, None
+        async with self._starting:
+            producer, self._producer = self._producer, None
         if producer is not None:
-            with _mapped("close"):
-                await producer.stop()
+            await _stop(producer)
+
+    async def _send(
+        self, producer: AIOKafkaProducer, place: TopicPartition, batches: Sequence[BatchBuilder]
+    ) -> list[int]:
+        sent: list[asyncio.Future[Any]] = []
+        try:
+            async with asyncio.timeout(self._append_timeout_s):
+                for batch in batches:
+                    sent.append(
+                        await producer.send_batch(batch, place.topic, partition=place.partition)
+                    )
+                found = await asyncio.gather(*sent, return_exceptions=True)
+        except (errors.KafkaError, OSError, TimeoutError) as error:
+            found = [error]
+        failures = [each for each in found if isinstance(each, BaseException)]
+        if not failures:
+            return _offsets_of(place, batches, [each.offset for each in found])
+        # The idempotent producer's sequence has a hole now: nothing it sends there would be taken.
+        await self._retire(producer)
+        await asyncio.gather(*sent, return_exceptions=True)
+        is_refused = all(isinstance(each, _REFUSALS) for each in failures)
+        is_definite = not sent or (is_refused and len(failures) == len(sent))
+        doing = f"append to {place.topic}/{place.partition}"
+        raise _ours(doing, failures[0], is_definite=is_definite) from failures[0]
+
+    async def _bounds(self, place: TopicPartition) -> tuple[int, int]:
+        doing = f"ask {place.topic} for offsets"
+        async with self._consumer(doing, {}) as consumer:
+            with _mapped(doing):
+                _check_places([place], await _partitions(consumer, place.topic))
+                starts = await consumer.beginning_offsets([place])
+                ends = await consumer.end_offsets([place])
+        return starts[place], ends[place]
 
     async def _offsets(self, topic: str, method: str) -> dict[int, int]:
-        with _mapped(f"ask {topic} for offsets"):
-            consumer = AIOKafkaConsumer(**self._client, isolation_level="read_committed")
-            try:
-                await consumer.start()
-                found = await consumer._client._wait_on_metadata(topic)  # noqa: SLF001 - no public way that waits
-                tps = [TopicPartition(topic, p) for p in sorted(found)]
-                offsets = await getattr(consumer, method)(tps)
-                return {tp.partition: offset for tp, offset in offsets.items()}
-            finally:
-                await consumer.stop()
+        doing = f"ask {topic} for offsets"
+        async with self._consumer(doing, {}) as consumer:
+            with _mapped(doing):
+                places = [TopicPartition(topic, p) for p in await _partitions(consumer, topic)]
+                offsets = await getattr(consumer, method)(places)
+        return {place.partition: offset for place, offset in sorted(offsets.items())}
+
+    async def _check_sizes(self, topic: str, records: Sequence[NewRecord]) -> int:
+        """Return the topic's `max.message.bytes`.
+
+        What is too large must not be sent at all: a refused batch costs the producer. The limit
+        is asked for once, and again before a refusal: the operator may have raised it.
+
+        Raises:
+            RecordTooLargeError: A record is over it.
+        """
+        size = max(map(_batch_bytes, records))
+        if size > self._limits.get(topic, 0):
+            async with self._admin(f"ask {topic} for its settings") as admin:
+                settings = await topic_settings(admin, [topic])
+            self._limits[topic] = int(settings[topic]["max.message.bytes"])
+        limit = self._limits[topic]
+        if size > limit:
+            raise RecordTooLargeError(
+                f"a record of {size:,} bytes, {topic} takes {limit:,} (its max.message.bytes): "
+                "split the document, or raise the setting on this topic in every region"
+            )
+        return limit
 
     async def _started_producer(self) -> AIOKafkaProducer:
         async with self._starting:
             if self._producer is None:
                 self._producer = await self._start_producer()
-        return self._producer
+            return self._producer
 
     async def _start_producer(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
@@ -176,181 +207,183 @@ class KafkaLog:
             acks="all",
             enable_idempotence=True,
             compression_type="zstd",
-            linger_ms=self._linger_ms,
             max_batch_size=BATCH_BYTES,
-            max_request_size=REQUEST_BYTES_MAX,
         )
         with _mapped("connect"):
             try:
-                await producer.start()
+                # aiokafka asks for a producer id for ever.
+                async with asyncio.timeout(2 * self._client["request_timeout_ms"] / 1_000):
+                    await producer.start()
             except BaseException:
                 await producer.stop()
                 raise
         return producer
 
-    async def _limit(self, topic: str) -> int:
-        """Return the topic's `max.message.bytes`.
+    async def _retire(self, producer: AIOKafkaProducer) -> None:
+        """Let a producer end that must not be used again."""
+        if self._producer is producer:
+            self._producer = None
+        await _stop(producer)
 
-        Asked once: a refused batch would leave a hole in the idempotent producer's sequence, so
-        what is too large must not be sent at all.
-        """
-        if topic not in self._limits:
-            admin = AIOKafkaAdminClient(**self._client)
+    @contextlib.asynccontextmanager
+    async def _admin(self, doing: str) -> AsyncIterator[AIOKafkaAdminClient]:
+        admin = AIOKafkaAdminClient(**self._client)
+        with _mapped(doing):
             try:
                 await admin.start()
-                settings = await _topic_settings(admin, [topic])
-                self._limits[topic] = int(settings[topic].get("max.message.bytes", 1_048_588))
+                yield admin
             finally:
                 await admin.close()
-        return self._limits[topic]
 
-
-def _check_size(topic: str, record: NewRecord, limit: int) -> None:
-    size = len(record.key or b"") + len(record.value or b"") + _FRAMING_BYTES
-    size += sum(len(name) + len(value) for name, value in record.headers)
-    if size > limit:
-        raise RecordTooLargeError(
-            f"a record of {size:,} bytes, {topic} takes {limit:,} (its max.message.bytes): split "
-            "the document, or raise the setting on this topic in every region"
+    @contextlib.asynccontextmanager
+    async def _consumer(
+        self, doing: str, settings: Mapping[str, Any]
+    ) -> AsyncIterator[AIOKafkaConsumer]:
+        consumer = AIOKafkaConsumer(
+            **self._client,
+            **settings,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
         )
+        try:
+            with _mapped(doing):
+                await consumer.start()
+            yield consumer
+        finally:
+            await consumer.stop()
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    """Let a producer finish what it has, for `STOP_S`; what is left then fails."""
+    stopping = asyncio.ensure_future(producer.stop())
+    try:
+        await asyncio.wait({stopping}, timeout=STOP_S)
+    finally:
+        if not stopping.done():  # it would try for ever
+            producer._message_accumulator.fail_all(errors.ProducerClosed())  # noqa: SLF001 - no public way
+    with _mapped("stop the producer"):
+        await stopping
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
+    return sorted(await consumer._client._wait_on_metadata(topic))  # noqa: SLF001 - no public way that waits
+
+
+def _check_places(places: Iterable[TopicPartition], partitions: Iterable[int]) -> None:
+    known = set(partitions)
+    for place in places:
+        if place.partition not in known:
+            raise LogUnavailableError(f"there is no {place.topic}/{place.partition}")
 
 
 async def _poll(consumer: AIOKafkaConsumer, at: dict[TopicPartition, int]) -> list[RecordRange]:
     """Fetch once and say which ranges that covered; `at` moves on."""
     fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_PER_POLL)
     ranges = []
-    for tp, from_offset in at.items():
-        to_offset = await consumer.position(tp)
+    for place, from_offset in at.items():
+        to_offset = await consumer.position(place)
         if to_offset > from_offset:
             records = [
-                LogRecord(r.offset, r.timestamp, r.key, r.value, tuple(r.headers))
-                for r in fetched.get(tp, ())
+                LogRecord(r.offset, r.timestamp, r.key, r.value, _headers(r.headers))
+                for r in fetched.get(place, ())
             ]
-            ranges.append(RecordRange(tp.partition, from_offset, to_offset, records))
-            at[tp] = to_offset
+            ranges.append(RecordRange(place.partition, from_offset, to_offset, records))
+            at[place] = to_offset
     return ranges
 
 
-def _cut(ranges: list[RecordRange], bytes_max: int) -> Iterator[list[RecordRange]]:
-    """Group ranges into lists of about `bytes_max` bytes, cutting large ones."""
-    group: list[RecordRange] = []
-    room = bytes_max
-    for rest in ranges:
-        while rest.from_offset < rest.to_offset:
-            part = cut_range(rest, room)
-            group.append(part)
-            room -= sum(record.size_bytes for record in part.records)
-            left = rest.records[len(part.records) :]
-            rest = RecordRange(rest.partition, part.to_offset, rest.to_offset, left)  # noqa: PLW2901 - what is left of it
-            if room <= 0 or left:
-                yield group
-                group, room = [], bytes_max
-    if group:
-        yield group
+def _headers(headers: Iterable[tuple[str, bytes | None]]) -> Headers:
+    """Return headers with null values, which other clients may write, as empty ones."""
+    return tuple((name, value or b"") for name, value in headers)
 
 
-async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> None:
-    existing = set(await admin.list_topics())
-    missing = [
-        NewTopic(
-            spec.name,
-            spec.partition_count,
-            spec.replication_factor,
-            topic_configs=dict(spec.settings),
+def _batch_bytes(record: NewRecord) -> int:
+    """Return an upper bound of a batch with only this record, before compression."""
+    size: int = DefaultRecordBatchBuilder.estimate_size_in_bytes(
+        record.key, record.value, list(record.headers)
+    )
+    return size
+
+
+def _batches(
+    producer: AIOKafkaProducer, records: Sequence[NewRecord], limit: int
+) -> list[BatchBuilder]:
+    """Put records into as few batches as the topic's limit allows."""
+    room = min(BATCH_BYTES, limit)
+    batches: list[BatchBuilder] = []
+    for record in records:
+        if not batches or batches[-1].size() + _batch_bytes(record) > room:
+            batches.append(producer.create_batch())
+        added = batches[-1].append(
+            timestamp=record.record_time_ms,
+            key=record.key,
+            value=record.value,
+            headers=list(record.headers),
         )
-        for spec in specs
-        if spec.name not in existing
+        assert added is not None, "a batch had less room than it said"
+    for batch in batches:
+        batch.close()
+    return batches
+
+
+def _offsets_of(
+    place: TopicPartition, batches: Sequence[BatchBuilder], firsts: Sequence[int]
+) -> list[int]:
+    """Return the offset of every record, given those of the batches' first ones."""
+    if min(firsts) < 0:  # a repeated batch, and the broker forgot where the first one stands
+        raise OutcomeUnknownError(f"append to {place.topic}/{place.partition}: it is there twice")
+    return [
+        first + index
+        for first, batch in zip(firsts, batches, strict=True)
+        for index in range(batch.record_count())
     ]
-    if not missing:
-        return
-    answer = await admin.create_topics(missing)
-    for name, code, *text in answer.topic_errors:
-        kind = errors.for_code(code)
-        if kind not in (errors.NoError, errors.TopicAlreadyExistsError):
-            raise TopicMismatchError(f"{name} could not be created: {kind.__name__} {text}")
 
 
-async def _wait_until_known(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> None:
-    """Wait until the broker that answers has heard of new topics from the controller."""
-    names = [spec.name for spec in specs]
-    while True:
-        topics = await admin.describe_topics(names)
-        if all(not topic["error_code"] and topic["partitions"] for topic in topics):
-            with contextlib.suppress(errors.UnknownTopicOrPartitionError):
-                await _topic_settings(admin, names)
-                return
-        await asyncio.sleep(TOPICS_POLL_S)
-
-
-async def _check(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> list[str]:
-    names = [spec.name for spec in specs]
-    described = {topic["topic"]: topic for topic in await admin.describe_topics(names)}
-    settings = await _topic_settings(admin, names)
-    warnings: list[str] = []
-    for spec in specs:
-        partitions = described[spec.name]["partitions"]
-        if len(partitions) != spec.partition_count:
-            raise TopicMismatchError(
-                f"{spec.name} has {len(partitions)} partitions, {spec.partition_count} are "
-                "configured: set state.partition_count to what is there, equal in all regions"
-            )
-        copies = min(len(p["replicas"]) for p in partitions)
-        if copies < spec.replication_factor:
-            warnings.append(
-                f"{spec.name} has {copies} copies, {spec.replication_factor} are configured"
-            )
-        warnings += _differences(spec, settings[spec.name])
-    return warnings
-
-
-def _differences(spec: TopicSpec, actual: Mapping[str, str]) -> list[str]:
-    warnings = []
-    for name, wanted in spec.settings.items():
-        found = actual.get(name)
-        if found == wanted:
-            continue
-        if name in _MUST_MATCH:
-            raise TopicMismatchError(
-                f"{spec.name} has {name} = {found}, DWCP needs {wanted}: alter the topic"
-            )
-        warnings.append(f"{spec.name} has {name} = {found}, configured is {wanted}")
-    return warnings
-
-
-async def _topic_settings(
-    admin: AIOKafkaAdminClient, topics: Sequence[str]
-) -> dict[str, dict[str, str]]:
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in topics]
-    found: dict[str, dict[str, str]] = {}
-    for answer in await admin.describe_configs(resources):
-        for code, text, _, name, entries in answer.resources:
-            if code:
-                raise errors.for_code(code)(f"settings of {name}: {text}")
-            found[name] = {entry[0]: entry[1] for entry in entries}
-    return found
-
+# The broker's word that a batch was not written.
+_REFUSALS: Final = (
+    errors.MessageSizeTooLargeError,
+    errors.RecordListTooLargeError,
+    errors.InvalidTimestampError,
+    errors.OutOfOrderSequenceNumber,
+    errors.PolicyViolationError,
+    errors.TopicAuthorizationFailedError,
+)
 
 # First match wins; what is not listed and not a KafkaError is a bug of ours and passes through.
 _MAPPING: Final = (
     (errors.MessageSizeTooLargeError, RecordTooLargeError),
+    (errors.RecordListTooLargeError, RecordTooLargeError),
     (errors.OffsetOutOfRangeError, OffsetOutOfRangeError),
     (errors.NoOffsetForPartitionError, OffsetOutOfRangeError),
     (errors.KafkaConnectionError, LogUnavailableError),
+    (errors.KafkaTimeoutError, LogUnavailableError),
+    (errors.NodeNotReadyError, LogUnavailableError),
+    (errors.ProducerClosed, LogUnavailableError),
+    (errors.RequestTimedOutError, LogUnavailableError),
     (errors.UnknownTopicOrPartitionError, LogUnavailableError),
-    (errors.KafkaTimeoutError, OutcomeUnknownError),
-    (errors.RequestTimedOutError, OutcomeUnknownError),
     (errors.KafkaError, LogError),
+    (OSError, LogUnavailableError),
+    (TimeoutError, LogUnavailableError),
 )
+
+
+def _ours(doing: str, error: BaseException, *, is_definite: bool = True) -> BaseException:
+    """Return our error for one of aiokafka's; others are returned as they are."""
+    kinds = (ours for theirs, ours in _MAPPING if isinstance(error, theirs))
+    kind = next(kinds, None)
+    if kind is None:
+        return error
+    if not is_definite:
+        kind = OutcomeUnknownError
+    return kind(f"{doing}: {type(error).__name__} {error}")
 
 
 @contextlib.contextmanager
 def _mapped(doing: str) -> Iterator[None]:
-    """Turn aiokafka's errors into ours."""
+    """Turn aiokafka's errors into ours; for what writes no records."""
     try:
         yield
     except DwcpError:
         raise
     except (errors.KafkaError, OSError, TimeoutError) as error:
-        kinds = (ours for theirs, ours in _MAPPING if isinstance(error, theirs))
-        kind = next(kinds, LogUnavailableError)
-        raise kind(f"{doing}: {type(error).__name__} {error}") from error
+        raise _ours(doing, error) from error

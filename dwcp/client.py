@@ -1,7 +1,7 @@
 """Talks to a node's HTTP face."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import aiohttp
@@ -26,7 +26,9 @@ async def get_json(url: str, path: str) -> dict[str, Any]:
     raise NodeError(f"{url}{path}: {body['error']['message']}")
 
 
-async def get_lines(url: str, path: str, params: dict[str, str]) -> AsyncIterator[dict[str, Any]]:
+async def get_lines(
+    url: str, path: str, params: dict[str, str]
+) -> AsyncGenerator[dict[str, Any], None]:
     """GET JSON lines as they come.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import asyncio
 import urllib.parse
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 import click
@@ -72,11 +72,11 @@ async def _lines(
     url: str, path: str, params: dict[str, Any], stop_at: int | None, *, is_quiet: bool = False
 ) -> int:
     count = 0
-    lines = get_lines(url, path, params)
-    async for value in lines:
-        if not is_quiet:
-            emit_json(value)
-        count += 1
-        if count == stop_at:
-            break
+    async with aclosing(get_lines(url, path, params)) as lines:
+        async for value in lines:
+            if not is_quiet:
+                emit_json(value)
+            count += 1
+            if count == stop_at:
+                break
     return count

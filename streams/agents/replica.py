@@ -24,6 +24,7 @@ from streams.state.snapshot import (
     MANIFEST_KEY,
     SnapshotReader,
     bucket_key,
+    chunk_numbers,
     encode_chunks,
     encode_manifest,
     take_dirty,
@@ -65,7 +66,7 @@ class Replica:
         self.restored: dict[str, float] = {}
         self.watchers: set[Watcher] = set()
         self._log = log_
-        self._chunk_counts: list[dict[int, int]] = [{} for _ in range(partition_count)]
+        self._standing: list[dict[int, set[int]]] = [{} for _ in range(partition_count)]
         self._manifests: list[tuple[int, dict[str, int]]] = [(0, {})] * partition_count
         self._burying = [0] * partition_count  # dead letters under way
         self._is_restoring = True
@@ -213,7 +214,7 @@ class Replica:
         async for _, record in _records(self._log, topics.SNAPSHOTS, at, ends):
             reader.feed(record.key or b"", record.value)
         count = reader.finish()
-        self._chunk_counts[state.partition] = reader.chunk_counts
+        self._standing[state.partition] = reader.standing
         self.replica_positions[state.partition] = reader.replica_offset
         return count
 
@@ -242,9 +243,7 @@ class Replica:
         written = 0
         try:
             for bucket, entities in taken.items():
-                records = self._bucket_records(partition, bucket, encode_chunks(entities))
-                await self._log.append(topics.SNAPSHOTS, partition, records)
-                written += len(records)
+                written += await self._write_bucket(partition, bucket, encode_chunks(entities))
             await self._log.append(topics.SNAPSHOTS, partition, [NewRecord(MANIFEST_KEY, manifest)])
         except BaseException:
             state.dirty.update(taken)  # they are not safe yet: once more next time
@@ -256,12 +255,19 @@ class Replica:
         """Return what a manifest would say."""
         return self.replica_positions[state.partition], dict(state.vector)
 
-    def _bucket_records(self, partition: int, bucket: int, chunks: list[bytes]) -> list[NewRecord]:
-        counts = self._chunk_counts[partition]
-        stale = range(len(chunks), counts.get(bucket, 0))
-        counts[bucket] = len(chunks)
-        records = [NewRecord(bucket_key(bucket, i), chunk) for i, chunk in enumerate(chunks)]
-        return records + [NewRecord(bucket_key(bucket, i), None) for i in stale]
+    async def _write_bucket(self, partition: int, bucket: int, chunks: list[bytes]) -> int:
+        """Write a bucket's chunks, and delete the old ones when the new ones are durable."""
+        standing = self._standing[partition].setdefault(bucket, set())
+        numbers = chunk_numbers(standing, len(chunks))
+        stale = sorted(standing.difference(numbers))
+        standing.update(numbers)
+        new = [NewRecord(bucket_key(bucket, n), c) for n, c in zip(numbers, chunks, strict=True)]
+        await self._log.append(topics.SNAPSHOTS, partition, new)
+        if stale:
+            gone = [NewRecord(bucket_key(bucket, number), None) for number in stale]
+            await self._log.append(topics.SNAPSHOTS, partition, gone)
+            standing.difference_update(stale)
+        return len(numbers) + len(stale)
 
 
 async def _records(

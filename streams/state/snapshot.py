@@ -5,7 +5,7 @@ Record keys in `dwcp.snapshots` (partition p holds the snapshot of partition p):
 ==================  ======================================================================
 key                 value
 ==================  ======================================================================
-``bucket/B/C``      `SnapshotBucket`: chunk C of bucket B; null when there is no such chunk
+``bucket/B/C``      `SnapshotBucket`: chunk C of bucket B; null when there is none any more
 ``manifest``        `SnapshotManifest`: all buckets hold at least what lies below its offsets
 ==================  ======================================================================
 
@@ -13,9 +13,15 @@ Invariant: offsets are read *before* the first bucket is taken and written *afte
 durable. Buckets may be newer than the manifest, or a mixture after a crash; because joining is
 idempotent and the log is replayed from the manifest's offsets, that is harmless. So only buckets
 that changed are written, and nothing stops while they are.
+
+An entity may move from one chunk of its bucket to another, so no chunk may be written over before
+all others are durable: several chunks get numbers that do not stand in the topic yet, and the old
+ones are deleted when the new ones are durable.
 """
 
+import itertools
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from schemas.ids import Version
@@ -59,6 +65,17 @@ def encode_chunks(entities: list[Entity]) -> list[bytes]:
     return chunks
 
 
+def chunk_numbers(standing: AbstractSet[int], count: int) -> list[int]:
+    """Return numbers for the new chunks of a bucket, of which `standing` are in the topic.
+
+    A single chunk holds the whole bucket, so it may take the place of an old one.
+    """
+    if count == 1 and standing:
+        return [min(standing)]
+    free = (number for number in itertools.count() if number not in standing)
+    return list(itertools.islice(free, count))
+
+
 def encode_manifest(state: PartitionState, region: str, replica_offset: int) -> bytes:
     """Encode where a replay has to begin: call it before the first bucket is taken."""
     origins = [{"region": r, "offset": o} for r, o in sorted(state.vector.items())]
@@ -76,7 +93,7 @@ class SnapshotReader:
 
     Attributes:
         replica_offset: Where to replay the replica topic from; 0 without a manifest.
-        chunk_counts: Chunks standing in the topic, by bucket.
+        standing: Numbers of the chunks standing in the topic, by bucket.
     """
 
     def __init__(self, state: PartitionState) -> None:
@@ -84,18 +101,21 @@ class SnapshotReader:
         self._chunks: dict[tuple[int, int], bytes] = {}
         self._manifest: bytes | None = None
         self.replica_offset = 0
-        self.chunk_counts: dict[int, int] = {}
+        self.standing: dict[int, set[int]] = {}
 
     def feed(self, key: bytes, value: bytes | None) -> None:
         """Take one record; later ones of the same key replace earlier ones."""
         if key == MANIFEST_KEY:
             self._manifest = value
             return
-        _, bucket, chunk = key.split(b"/")
+        bucket, chunk = (int(part) for part in key.split(b"/")[1:])
+        standing = self.standing.setdefault(bucket, set())
         if value is None:
-            self._chunks.pop((int(bucket), int(chunk)), None)
+            standing.discard(chunk)
+            self._chunks.pop((bucket, chunk), None)
         else:
-            self._chunks[int(bucket), int(chunk)] = value
+            standing.add(chunk)
+            self._chunks[bucket, chunk] = value
 
     def finish(self) -> int:
         """Join everything into the state and return how many entities came.
@@ -109,7 +129,6 @@ class SnapshotReader:
         self._state.vector = {o["region"]: o["offset"] for o in manifest["origins"]}
         count = 0
         for bucket, chunk in sorted(self._chunks):
-            self.chunk_counts[bucket] = max(self.chunk_counts.get(bucket, 0), chunk + 1)
             _, record = decode_event(self._chunks[bucket, chunk])
             for entity in record["entities"]:
                 _join(self._state, entity)

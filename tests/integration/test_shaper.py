@@ -200,7 +200,7 @@ async def test_the_rate_is_shared_by_all_connections(world: World) -> None:
 
 
 async def test_a_long_link_is_kept_full(world: World) -> None:
-    """Full, it takes more as soon as there is room behind what is in flight, not when half empty."""
+    """It takes more when there is room behind what is in flight, not when it is half empty."""
     rate, scale = 10e6, Scale()
     _, port = await world.link(await world.serve(scale.talk), delay_ms=250, rate_bytes_per_s=rate)
     _, writer = await world.connect(port)
@@ -237,7 +237,8 @@ async def test_a_cut_stops_what_is_on_its_way(world: World) -> None:
     writer.write(b"x")
     await until(lambda: link.queued_bytes == 1, 10, "the proxy to have read it")
     link.cut()
-    await world.a_while()
+    for _ in range(5):  # 300 ms
+        await world.a_while()
     assert link.forward_bytes == 0
 
     start_s = time.monotonic()
@@ -329,6 +330,16 @@ async def test_reset_aborts_both_sides_mid_frame(world: World, *, is_cut: bool) 
     _, writer = await world.connect(port)
     writer.write(b"again")
     await until(lambda: link.forward_bytes == 17, 10, "a new connection to work")
+
+
+async def test_reset_drops_what_is_queued_both_ways(world: World) -> None:
+    link, port = await world.link(await world.serve(echo), delay_ms=50, rate_bytes_per_s=2e6)
+    _, writer = await world.connect(port)
+    writer.write(bytes(MIB))
+    await until(lambda: link._backward.queued_bytes > 0, 10, "an answer on its way")
+    link.reset()
+
+    assert link.queued_bytes == 0
 
 
 async def test_a_client_that_dies_is_aborted_at_the_target(world: World) -> None:

@@ -6,7 +6,7 @@ from random import Random
 from typing import Final
 
 from streams.agents.replica import Replica
-from tests.simulation.checker import Checker, Violation, audit_state, require
+from tests.simulation.checker import Checker, audit_state
 from tests.simulation.limits import small_limits
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.network import Network, Path
@@ -14,6 +14,7 @@ from tests.simulation.oracle import Ledger
 from tests.simulation.region import Profile, Region, World
 from tests.simulation.stepping import Job, SteppedLog
 from tests.simulation.timeline import Timeline
+from tests.simulation.violation import Violation
 from tests.simulation.workload import Writer
 from transport.session.events import LinkSettings
 
@@ -77,7 +78,8 @@ class Federation:
         self.regions = {
             name: Region(self.world, name, Random(f"{seed} region {name}")) for name in REGIONS
         }
-        self.checker.regions.update(self.regions)
+        for region in self.regions.values():
+            self.checker.watch(region)
         self._dice = Random(f"{seed} actors")
         self._writers = {
             name: Writer(
@@ -85,8 +87,8 @@ class Federation:
             )
             for name, region in self.regions.items()
         }
-        self._write_ms = dice.choice((15.0, 40.0, 90.0))
-        self._chaos_ms = dice.choice((800.0, 1_600.0, 3_200.0))
+        self._write_ms = dice.choice((20.0, 40.0, 90.0))
+        self._chaos_ms = dice.choice((600.0, 1_200.0, 2_400.0))
         self._healed_ms = 0.0
         self.nemesis = Nemesis(self.world, list(self.regions.values()), Random(f"{seed} nemesis"))
 
@@ -102,14 +104,15 @@ class Federation:
             self._plan_snapshot(region)
         while self.timeline.now_ms < self._chaos_ms:
             self.timeline.step()
-            if self.timeline.steps % 40 == 0:
+            if self.timeline.steps % 60 == 0:
                 self._audit()
         self.nemesis.heal()
+        self.checker.expect_nothing_new()
         healed_ms = self.timeline.now_ms
         while not self.checker.is_converged():
             self.timeline.step()
             if self.timeline.now_ms > healed_ms + HEAL_MS_MAX:
-                raise Violation("after healing all regions become equal", self._difference())
+                raise Violation("after healing all regions become equal", self.checker.difference())
         self._healed_ms = self.timeline.now_ms - healed_ms
         self.checker.check_end()
         for region in self.regions.values():
@@ -157,21 +160,10 @@ class Federation:
         restarted = Replica(region.name, self.ledger.partition_count, log)
         Job(restarted.restore()).finish()
         alive, digest = region.node.replica.store.digest(), restarted.store.digest()
-        require("a restart changes nothing", digest == alive, f"{region.name}: {digest} {alive}")
+        if digest != alive:
+            raise Violation("a restart changes nothing", f"{region.name}: {digest}, not {alive}")
         for state in restarted.store.partitions:
             audit_state(state, self.ledger)
-
-    def _difference(self) -> str:
-        lines = []
-        for name, region in self.regions.items():
-            if region.node is None or not region.node.is_up:
-                lines.append(f"{name} is down")
-                continue
-            for state in region.node.replica.store.partitions:
-                expected = self.ledger.vector(name, state.partition)
-                if state.vector != expected:
-                    lines.append(f"{name}/{state.partition}: {state.vector}, not {expected}")
-        return "; ".join(lines)
 
 
 def _draw_profile(dice: Random) -> Profile:

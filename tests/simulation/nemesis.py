@@ -136,8 +136,8 @@ class Nemesis:
         shipping = self._shipping()
         if shipping is not None and shipping.at:
             partition = self._dice.choice(list(shipping.at))
-            shipping.skip(partition, self._dice.randint(1, 3))
-            self._world.checker.refusals_allowed += 1
+            if shipping.skip(partition, self._dice.randint(1, 3)):
+                self._world.checker.refusals_allowed += 1
 
     def repeat_range(self) -> None:
         """Let a sender ship records again, together with new ones."""
@@ -190,7 +190,7 @@ class Nemesis:
 
     def _kill(self, region: Region) -> None:
         if region.node is not None and self._is_active:
-            self._world.checker.kills[region.name] += 1
+            self._world.checker.letters[region.name].kills += 1
             region.kill()
             self._world.timeline.after(self._dice.uniform(5, 400), region.start)
 

@@ -52,6 +52,7 @@ class Ledger:
         partition_count: Partitions of the state topic.
 
     Attributes:
+        shipped: Those of them that links have to carry.
         strays: Offsets of records that do not belong in a region's replica topic, by
             (region, partition).
     """
@@ -61,19 +62,20 @@ class Ledger:
         self.partition_count = partition_count
         places = [(r, p) for r in self.regions for p in range(partition_count)]
         self.entries: dict[tuple[str, int], list[Entry]] = {place: [] for place in places}
+        self.shipped: dict[tuple[str, int], list[Entry]] = {place: [] for place in places}
         self.strays: dict[tuple[str, int], set[int]] = {place: set() for place in places}
 
-    def shipped(self, origin: str, partition: int) -> list[Entry]:
-        """Return what links have to carry."""
-        return [entry for entry in self.entries[origin, partition] if entry.is_shipped]
+    def add(self, origin: str, partition: int, entry: Entry) -> None:
+        """Note a record at the end of an origin's log."""
+        self.entries[origin, partition].append(entry)
+        if entry.is_shipped:
+            self.shipped[origin, partition].append(entry)
 
     def vector(self, region: str, partition: int) -> dict[str, int]:
         """Return what a region's vector has to be when everything has arrived."""
         found = {}
         for origin in self.regions:
-            known = self.entries[origin, partition]
-            if origin != region:
-                known = self.shipped(origin, partition)
+            known = (self.entries if origin == region else self.shipped)[origin, partition]
             if known:
                 found[origin] = known[-1].offset + 1
         return found

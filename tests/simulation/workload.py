@@ -116,7 +116,7 @@ class Writer:
                 entry.refusals[index] = "ClockAhead"
             else:
                 entry.writes.append(Write(settled, self.region, offset, index, **plain))
-        self._ledger.entries[self.region, partition].append(entry)
+        self._ledger.add(self.region, partition, entry)
 
     def _batch(self, partition: int, wall_ms: int) -> Draft:
         """Draw a batch of one partition; single changes in it may be bad."""
