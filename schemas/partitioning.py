@@ -6,6 +6,8 @@ aiokafka and our SDK do; librdkafka needs `partitioner=murmur2_random`, sarama a
 Source: `org.apache.kafka.common.utils.Utils.murmur2` and `toPositive`.
 """
 
+import functools
+
 _M = 0x5BD1E995
 _SEED = 0x9747B28C
 _MASK = 0xFFFFFFFF
@@ -26,6 +28,7 @@ def murmur2(key: bytes) -> int:
     return h ^ h >> 15
 
 
+@functools.lru_cache(maxsize=65_536)  # murmur2 in Python costs more than the rest of a put
 def partition_of(entity_id: str, partition_count: int) -> int:
     """Return the partition of an entity.
 

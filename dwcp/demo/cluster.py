@@ -31,6 +31,7 @@ class ClusterSettings:
         delay_ms: One-way delay of every link.
         rate_bytes_per_s: What every link carries each way; None for no limit.
         partition_count: Partitions of the state topic.
+        profiled: Region whose node writes a profile when it stops, if any.
     """
 
     regions: Sequence[str]
@@ -38,6 +39,7 @@ class ClusterSettings:
     delay_ms: float = 25.0
     rate_bytes_per_s: float | None = 12_500_000.0
     partition_count: int = 4
+    profiled: str | None = None
 
 
 class DemoRegion:
@@ -56,6 +58,8 @@ class DemoRegion:
         self.web_port = free_port()
         self.url = f"http://127.0.0.1:{self.web_port}"
         self.peers: dict[str, str] = {}
+        self.profile_path = self.folder / "node.profile"
+        self._is_profiled = name == settings.profiled
         self._partition_count = settings.partition_count
         self._node: GuardedProcess | None = None
 
@@ -68,6 +72,8 @@ class DemoRegion:
         config = self.folder / "region.yaml"
         config.write_text(json.dumps(self._config()))  # JSON is YAML
         command = [sys.executable, "-m", "dwcp", "region", "--config", str(config)]
+        if self._is_profiled:
+            command += ["--profile", str(self.profile_path)]
         with (self.folder / "node.log").open("ab") as log:
             self._node = await GuardedProcess.start(
                 command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder
