@@ -1,7 +1,9 @@
 """The `dwcp` command: one module per command, imported only when it is called."""
 
 import importlib
-from typing import Final
+import json
+import sys
+from typing import Any, Final
 
 import click
 
@@ -21,6 +23,23 @@ _COMMANDS: Final = {
 
 class _Lazy(click.Group):
     """Knows the commands by name and imports the one that is called."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:  # type: ignore[override] # passes all on
+        """Run; a wrong use is one JSON object too, where `--json` was asked for."""
+        if not extra.pop("standalone_mode", True):
+            return super().main(*args, standalone_mode=False, **extra)
+        try:
+            sys.exit(super().main(*args, standalone_mode=False, **extra))
+        except click.ClickException as error:
+            words = args[0] if args else sys.argv
+            if "--json" in (words or ()):
+                reason = type(error).__name__
+                text = {"error": {"reason": reason, "message": error.format_message()}}
+                click.echo(json.dumps(text))
+            error.show()
+            sys.exit(error.exit_code)
+        except click.Abort:
+            sys.exit(130)  # Ctrl-C, as shells say it
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names."""

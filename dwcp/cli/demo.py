@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from dwcp.cli.output import FAILED, console, emit_json, json_option, reports_errors
+from schemas.errors import ConfigError
 
 REGIONS = ("eu-west", "us-east", "ap-south")
 
@@ -119,6 +120,8 @@ def _plan(options: dict[str, Any]) -> Any:
         items, name = itertools.islice(read_jsonl(path), count), path
         if path != "-":
             lines = sum(1 for _ in itertools.islice(read_jsonl(path), count))  # and checks them
+            if not lines:
+                raise ConfigError("--input", path, "it holds no changes: give a file that does")
             total = lines
     return DemoPlan(
         items=items,

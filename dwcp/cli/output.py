@@ -50,5 +50,9 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except DwcpError as error:
             fail(error, as_json=bool(kwargs.get("as_json")))
+        except Exception as error:  # a bug of ours: its trace for people, one object for machines
+            if kwargs.get("as_json"):
+                emit_json({"error": {"reason": type(error).__name__, "message": str(error)}})
+            raise
 
     return wrapped
