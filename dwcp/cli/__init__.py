@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 import click
@@ -24,21 +25,30 @@ _COMMANDS: Final = {
 class _Lazy(click.Group):
     """Knows the commands by name and imports the one that is called."""
 
-    def main(self, *args: Any, **extra: Any) -> Any:  # type: ignore[override] # passes all on
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: FBT001, FBT002 - click's signature
+        **extra: Any,
+    ) -> Any:
         """Run; a wrong use is one JSON object too, where `--json` was asked for."""
-        if not extra.pop("standalone_mode", True):
-            return super().main(*args, standalone_mode=False, **extra)
         try:
-            sys.exit(super().main(*args, standalone_mode=False, **extra))
+            done = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+            return sys.exit(done) if standalone_mode else done
         except click.ClickException as error:
-            words = args[0] if args else sys.argv
-            if "--json" in (words or ()):
+            if not standalone_mode:
+                raise
+            if "--json" in (sys.argv if args is None else args):
                 reason = type(error).__name__
                 text = {"error": {"reason": reason, "message": error.format_message()}}
                 click.echo(json.dumps(text))
             error.show()
             sys.exit(error.exit_code)
         except click.Abort:
+            if not standalone_mode:
+                raise
             sys.exit(130)  # Ctrl-C, as shells say it
 
     def list_commands(self, ctx: click.Context) -> list[str]:
