@@ -9,30 +9,24 @@ unknown and its producer is given up, so that nothing of it is sent later.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition, errors
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.producer.message_accumulator import BatchBuilder
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
+from connectors.kafka_batches import batch_bytes, give_up, make_batches, offsets_of
+from connectors.kafka_errors import is_refusal, mapped, our_error
 from connectors.kafka_topics import create_and_check, topic_settings
-from connectors.log import Headers, LogRecord, NewRecord, RecordRange, TopicSpec
+from connectors.log import LogRecord, NewRecord, RecordRange, TopicSpec, plain_headers
 from connectors.memory import group_ranges
-from schemas.errors import (
-    DwcpError,
-    LogError,
-    LogUnavailableError,
-    OffsetOutOfRangeError,
-    OutcomeUnknownError,
-    RecordTooLargeError,
-)
+from schemas.errors import LogUnavailableError, OffsetOutOfRangeError, RecordTooLargeError
 
 BATCH_BYTES: Final = 262_144  # less where a topic takes less; one larger record passes
 REQUEST_TIMEOUT_MS: Final = 10_000  # aiokafka's 40 s would make every fault last that long
 APPEND_TIMEOUT_S: Final = 60.0
-STOP_S: Final = 5.0
+STOP_S: Final = 2.0
 # A fetch that names only idle partitions hides new records of the others for this long.
 FETCH_WAIT_MS: Final = 100
 POLL_MS: Final = 500
@@ -71,9 +65,11 @@ class KafkaLog:
             return []
         producer = await self._started_producer()
         limit = await self._check_sizes(topic, records)
-        with _mapped(f"append to {topic}/{partition}"):
+        with mapped(f"append to {topic}/{partition}"):
             _check_places([place], await producer.partitions_for(topic))
-        return await self._send(producer, place, _batches(producer, records, limit))
+        return await self._send(
+            producer, place, make_batches(producer, records, min(BATCH_BYTES, limit))
+        )
 
     async def read(
         self, topic: str, partition: int, from_offset: int, to_offset: int
@@ -106,13 +102,13 @@ class KafkaLog:
         }
         doing = f"tail {topic}"
         async with self._consumer(doing, settings) as consumer:
-            with _mapped(doing):
+            with mapped(doing):
                 _check_places(at, await _partitions(consumer, topic))
                 consumer.assign(list(at))
                 for place, offset in at.items():
                     consumer.seek(place, offset)
             while True:
-                with _mapped(doing):
+                with mapped(doing):
                     ranges = await _poll(consumer, at)
                 for group in group_ranges(ranges, bytes_max):
                     yield group
@@ -139,27 +135,25 @@ class KafkaLog:
         try:
             async with asyncio.timeout(self._append_timeout_s):
                 for batch in batches:
-                    sent.append(
-                        await producer.send_batch(batch, place.topic, partition=place.partition)
-                    )
-                found = await asyncio.gather(*sent, return_exceptions=True)
+                    one = await producer.send_batch(batch, place.topic, partition=place.partition)
+                    sent.append(one)
+                found: list[Any] = await asyncio.gather(*sent, return_exceptions=True)
         except (errors.KafkaError, OSError, TimeoutError) as error:
             found = [error]
         failures = [each for each in found if isinstance(each, BaseException)]
         if not failures:
-            return _offsets_of(place, batches, [each.offset for each in found])
+            return offsets_of(place, batches, [each.offset for each in found])
         # The idempotent producer's sequence has a hole now: nothing it sends there would be taken.
         await self._retire(producer)
         await asyncio.gather(*sent, return_exceptions=True)
-        is_refused = all(isinstance(each, _REFUSALS) for each in failures)
-        is_definite = not sent or (is_refused and len(failures) == len(sent))
+        is_definite = not sent or (len(failures) == len(sent) and all(map(is_refusal, failures)))
         doing = f"append to {place.topic}/{place.partition}"
-        raise _ours(doing, failures[0], is_definite=is_definite) from failures[0]
+        raise our_error(doing, failures[0], is_definite=is_definite) from failures[0]
 
     async def _bounds(self, place: TopicPartition) -> tuple[int, int]:
         doing = f"ask {place.topic} for offsets"
         async with self._consumer(doing, {}) as consumer:
-            with _mapped(doing):
+            with mapped(doing):
                 _check_places([place], await _partitions(consumer, place.topic))
                 starts = await consumer.beginning_offsets([place])
                 ends = await consumer.end_offsets([place])
@@ -168,7 +162,7 @@ class KafkaLog:
     async def _offsets(self, topic: str, method: str) -> dict[int, int]:
         doing = f"ask {topic} for offsets"
         async with self._consumer(doing, {}) as consumer:
-            with _mapped(doing):
+            with mapped(doing):
                 places = [TopicPartition(topic, p) for p in await _partitions(consumer, topic)]
                 offsets = await getattr(consumer, method)(places)
         return {place.partition: offset for place, offset in sorted(offsets.items())}
@@ -182,7 +176,7 @@ class KafkaLog:
         Raises:
             RecordTooLargeError: A record is over it.
         """
-        size = max(map(_batch_bytes, records))
+        size = max(map(batch_bytes, records))
         if size > self._limits.get(topic, 0):
             async with self._admin(f"ask {topic} for its settings") as admin:
                 settings = await topic_settings(admin, [topic])
@@ -209,7 +203,7 @@ class KafkaLog:
             compression_type="zstd",
             max_batch_size=BATCH_BYTES,
         )
-        with _mapped("connect"):
+        with mapped("connect"):
             try:
                 # aiokafka asks for a producer id for ever.
                 async with asyncio.timeout(2 * self._client["request_timeout_ms"] / 1_000):
@@ -220,15 +214,15 @@ class KafkaLog:
         return producer
 
     async def _retire(self, producer: AIOKafkaProducer) -> None:
-        """Let a producer end that must not be used again."""
+        """Let a producer end that must not be used again; once."""
         if self._producer is producer:
             self._producer = None
-        await _stop(producer)
+            await _stop(producer)
 
     @contextlib.asynccontextmanager
     async def _admin(self, doing: str) -> AsyncIterator[AIOKafkaAdminClient]:
         admin = AIOKafkaAdminClient(**self._client)
-        with _mapped(doing):
+        with mapped(doing):
             try:
                 await admin.start()
                 yield admin
@@ -246,7 +240,7 @@ class KafkaLog:
             isolation_level="read_committed",
         )
         try:
-            with _mapped(doing):
+            with mapped(doing):
                 await consumer.start()
             yield consumer
         finally:
@@ -254,15 +248,14 @@ class KafkaLog:
 
 
 async def _stop(producer: AIOKafkaProducer) -> None:
-    """Let a producer finish what it has, for `STOP_S`; what is left then fails."""
-    stopping = asyncio.ensure_future(producer.stop())
-    try:
-        await asyncio.wait({stopping}, timeout=STOP_S)
-    finally:
-        if not stopping.done():  # it would try for ever
-            producer._message_accumulator.fail_all(errors.ProducerClosed())  # noqa: SLF001 - no public way
-    with _mapped("stop the producer"):
-        await stopping
+    """Let a producer finish what it has, for `STOP_S`; what is left then fails and is not sent."""
+    await asyncio.wait({asyncio.ensure_future(producer.flush())}, timeout=STOP_S)
+    sending = producer._sender.sender_task  # noqa: SLF001 - its own stop() would flush for ever
+    sending.cancel()
+    await asyncio.wait({sending})
+    give_up(producer)
+    with mapped("stop the producer"):
+        await producer.stop()
 
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
@@ -284,106 +277,9 @@ async def _poll(consumer: AIOKafkaConsumer, at: dict[TopicPartition, int]) -> li
         to_offset = await consumer.position(place)
         if to_offset > from_offset:
             records = [
-                LogRecord(r.offset, r.timestamp, r.key, r.value, _headers(r.headers))
+                LogRecord(r.offset, r.timestamp, r.key, r.value, plain_headers(r.headers))
                 for r in fetched.get(place, ())
             ]
             ranges.append(RecordRange(place.partition, from_offset, to_offset, records))
             at[place] = to_offset
     return ranges
-
-
-def _headers(headers: Iterable[tuple[str, bytes | None]]) -> Headers:
-    """Return headers with null values, which other clients may write, as empty ones."""
-    return tuple((name, value or b"") for name, value in headers)
-
-
-def _batch_bytes(record: NewRecord) -> int:
-    """Return an upper bound of a batch with only this record, before compression."""
-    size: int = DefaultRecordBatchBuilder.estimate_size_in_bytes(
-        record.key, record.value, list(record.headers)
-    )
-    return size
-
-
-def _batches(
-    producer: AIOKafkaProducer, records: Sequence[NewRecord], limit: int
-) -> list[BatchBuilder]:
-    """Put records into as few batches as the topic's limit allows."""
-    room = min(BATCH_BYTES, limit)
-    batches: list[BatchBuilder] = []
-    for record in records:
-        if not batches or batches[-1].size() + _batch_bytes(record) > room:
-            batches.append(producer.create_batch())
-        added = batches[-1].append(
-            timestamp=record.record_time_ms,
-            key=record.key,
-            value=record.value,
-            headers=list(record.headers),
-        )
-        assert added is not None, "a batch had less room than it said"
-    for batch in batches:
-        batch.close()
-    return batches
-
-
-def _offsets_of(
-    place: TopicPartition, batches: Sequence[BatchBuilder], firsts: Sequence[int]
-) -> list[int]:
-    """Return the offset of every record, given those of the batches' first ones."""
-    if min(firsts) < 0:  # a repeated batch, and the broker forgot where the first one stands
-        raise OutcomeUnknownError(f"append to {place.topic}/{place.partition}: it is there twice")
-    return [
-        first + index
-        for first, batch in zip(firsts, batches, strict=True)
-        for index in range(batch.record_count())
-    ]
-
-
-# The broker's word that a batch was not written.
-_REFUSALS: Final = (
-    errors.MessageSizeTooLargeError,
-    errors.RecordListTooLargeError,
-    errors.InvalidTimestampError,
-    errors.OutOfOrderSequenceNumber,
-    errors.PolicyViolationError,
-    errors.TopicAuthorizationFailedError,
-)
-
-# First match wins; what is not listed and not a KafkaError is a bug of ours and passes through.
-_MAPPING: Final = (
-    (errors.MessageSizeTooLargeError, RecordTooLargeError),
-    (errors.RecordListTooLargeError, RecordTooLargeError),
-    (errors.OffsetOutOfRangeError, OffsetOutOfRangeError),
-    (errors.NoOffsetForPartitionError, OffsetOutOfRangeError),
-    (errors.KafkaConnectionError, LogUnavailableError),
-    (errors.KafkaTimeoutError, LogUnavailableError),
-    (errors.NodeNotReadyError, LogUnavailableError),
-    (errors.ProducerClosed, LogUnavailableError),
-    (errors.RequestTimedOutError, LogUnavailableError),
-    (errors.UnknownTopicOrPartitionError, LogUnavailableError),
-    (errors.KafkaError, LogError),
-    (OSError, LogUnavailableError),
-    (TimeoutError, LogUnavailableError),
-)
-
-
-def _ours(doing: str, error: BaseException, *, is_definite: bool = True) -> BaseException:
-    """Return our error for one of aiokafka's; others are returned as they are."""
-    kinds = (ours for theirs, ours in _MAPPING if isinstance(error, theirs))
-    kind = next(kinds, None)
-    if kind is None:
-        return error
-    if not is_definite:
-        kind = OutcomeUnknownError
-    return kind(f"{doing}: {type(error).__name__} {error}")
-
-
-@contextlib.contextmanager
-def _mapped(doing: str) -> Iterator[None]:
-    """Turn aiokafka's errors into ours; for what writes no records."""
-    try:
-        yield
-    except DwcpError:
-        raise
-    except (errors.KafkaError, OSError, TimeoutError) as error:
-        raise _ours(doing, error) from error

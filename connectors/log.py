@@ -4,7 +4,7 @@ Two implementations keep it, under one contract suite (`tests/contracts/test_log
 `connectors.kafka.KafkaLog` and, for simulations only, `connectors.memory.MemoryLog`.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
@@ -42,6 +42,11 @@ class LogRecord(NamedTuple):
     def size_bytes(self) -> int:
         """Size of key, value and headers, without Kafka's framing."""
         return _size_bytes(self.key, self.value, self.headers)
+
+
+def plain_headers(headers: Iterable[tuple[str, bytes | None]] | None) -> Headers:
+    """Return headers as a client gave them; null values, which others may write, read as empty."""
+    return tuple((name, value or b"") for name, value in headers or ())
 
 
 def _size_bytes(key: bytes | None, value: bytes | None, headers: Headers) -> int:

@@ -11,25 +11,27 @@ Example:
 """
 
 import asyncio
+import contextlib
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
 from connectors.log import Log, NewRecord
+from connectors.pending import Pending, Waiting
 from schemas.changes import (
     FieldDelta,
     Operation,
     StateChange,
     check_entity_id,
+    check_text,
     dump_document,
     remove_field,
     set_field,
 )
 from schemas.clocks import HybridClock
-from schemas.errors import DwcpError, InvalidChangeError
+from schemas.errors import DwcpError, InvalidChangeError, RecordTooLargeError
 from schemas.ids import Dot
 from schemas.partitioning import partition_of
 from schemas.registry import encode_event
@@ -49,7 +51,7 @@ class ProducerSettings:
     Attributes:
         linger_ms: How long a change waits for company when nothing is under way.
         batch_changes_max: Changes in one record.
-        batch_bytes_max: JSON text in one record; a larger change travels alone.
+        batch_bytes_max: Documents and values in one record; a larger change travels alone.
         pending_changes_max: Changes not yet durable; at the limit callers wait.
     """
 
@@ -57,16 +59,6 @@ class ProducerSettings:
     batch_changes_max: int = 200
     batch_bytes_max: int = 262_144
     pending_changes_max: int = 10_000
-
-
-class _Pending:
-    """One partition's changes that are not under way yet."""
-
-    def __init__(self) -> None:
-        self.changes: deque[tuple[StateChange, int, asyncio.Future[Dot]]] = deque()
-        self.size_bytes = 0
-        self.arrived = asyncio.Event()
-        self.is_full = asyncio.Event()
 
 
 class StateProducer:
@@ -97,12 +89,15 @@ class StateProducer:
         self._log = log
         self._region = region
         self._name = name
-        self._settings = settings or ProducerSettings()
+        self._settings = limits = settings or ProducerSettings()
         self._wall_ms = wall_ms
         self._clock = HybridClock()
         self._sequence = 0
         self.last_change: StateChange | None = None
-        self._pending = [_Pending() for _ in range(partition_count)]
+        self._pending = [
+            Pending(limits.batch_changes_max, limits.batch_bytes_max)
+            for _ in range(partition_count)
+        ]
         self._room = asyncio.Semaphore(self._settings.pending_changes_max)
         self._unsettled: set[asyncio.Future[Dot]] = set()
         self._is_closing = False
@@ -121,11 +116,14 @@ class StateProducer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._close()
+        await asyncio.gather(*self._flushers)
+
+    def _close(self) -> None:
+        """Take nothing new, and send what is there at once."""
         self._is_closing = True
         for pending in self._pending:
-            pending.arrived.set()
-            pending.is_full.set()
-        await asyncio.gather(*self._flushers)
+            pending.close()
 
     async def put(
         self, entity_id: str, document: Mapping[str, Any], *, entity_type: str = ""
@@ -161,7 +159,7 @@ class StateProducer:
 
     async def flush(self) -> None:
         """Wait until all changes so far are durable or have failed."""
-        while self._unsettled:
+        if self._unsettled:
             await asyncio.wait(list(self._unsettled))
 
     async def _send(
@@ -174,9 +172,14 @@ class StateProducer:
         deltas: list[FieldDelta] | None = None,
     ) -> asyncio.Future[Dot]:
         check_entity_id(entity_id)
-        if not self._flushers or self._is_closing:
-            raise DwcpError("the producer is not open: use it as an async context manager")
+        check_text("type", entity_type)
+        self._check_open()
         await self._room.acquire()
+        try:
+            self._check_open()  # it may have closed while we waited
+        except DwcpError:
+            self._room.release()
+            raise
         self._sequence += 1
         change: StateChange = {
             "change_id": f"{self._name}/{self._sequence}",
@@ -189,23 +192,17 @@ class StateProducer:
             "origin_region": self._region,
         }
         self.last_change = change
-        size_bytes = len(document or "") + 64 * (1 + len(change["deltas"]))
-        return self._queue(change, size_bytes)
+        return self._queue(change)
 
-    def _queue(self, change: StateChange, size_bytes: int) -> asyncio.Future[Dot]:
+    def _check_open(self) -> None:
+        if not self._flushers or self._is_closing:
+            raise DwcpError("the producer is not open: use it as an async context manager")
+
+    def _queue(self, change: StateChange) -> asyncio.Future[Dot]:
         stored: asyncio.Future[Dot] = asyncio.get_running_loop().create_future()
         stored.add_done_callback(self._settle)
         self._unsettled.add(stored)
-        pending = self._pending[partition_of(change["entity_id"], len(self._pending))]
-        pending.changes.append((change, size_bytes, stored))
-        pending.size_bytes += size_bytes
-        pending.arrived.set()
-        limits = self._settings
-        if (
-            len(pending.changes) >= limits.batch_changes_max
-            or pending.size_bytes >= limits.batch_bytes_max
-        ):
-            pending.is_full.set()
+        self._pending[partition_of(change["entity_id"], len(self._pending))].add(change, stored)
         return stored
 
     def _settle(self, stored: asyncio.Future[Dot]) -> None:
@@ -218,6 +215,7 @@ class StateProducer:
         try:
             await self._flush_partition(partition)
         except Exception as error:  # a bug of ours: nobody may wait for ever because of it
+            self._close()
             for stored in list(self._unsettled):
                 if not stored.done():
                     stored.set_exception(error)
@@ -227,45 +225,38 @@ class StateProducer:
         pending = self._pending[partition]
         while True:
             await pending.arrived.wait()
-            if not pending.changes:
+            if not pending:
                 if self._is_closing:
                     return
                 pending.arrived.clear()
                 continue
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(pending.is_full.wait(), self._settings.linger_ms / 1_000)
-            except TimeoutError:
-                pending.is_full.clear()
-            await self._flush_batch(partition, self._take(pending))
+            await self._flush_batch(partition, pending.take())
 
-    def _take(self, pending: _Pending) -> list[tuple[StateChange, asyncio.Future[Dot]]]:
-        limits = self._settings
-        taken: list[tuple[StateChange, asyncio.Future[Dot]]] = []
-        size_bytes = 0
-        while pending.changes and len(taken) < limits.batch_changes_max:
-            change, change_bytes, stored = pending.changes[0]
-            size_bytes += change_bytes
-            if taken and size_bytes > limits.batch_bytes_max:
-                break
-            pending.changes.popleft()
-            pending.size_bytes -= change_bytes
-            taken.append((change, stored))
-        if not self._is_closing and pending.size_bytes < limits.batch_bytes_max:
-            pending.is_full.clear()
-        return taken
-
-    async def _flush_batch(
-        self, partition: int, taken: list[tuple[StateChange, asyncio.Future[Dot]]]
-    ) -> None:
-        batch = {"producer": self._name, "changes": [change for change, _ in taken]}
+    async def _flush_batch(self, partition: int, taken: Sequence[Waiting]) -> None:
+        batch = {"producer": self._name, "changes": [waiting.change for waiting in taken]}
         try:
             record = NewRecord(None, encode_event("StateBatch", batch))
             (offset,) = await self._log.append(STATE_TOPIC, partition, [record])
-        except DwcpError as error:
-            for _, stored in taken:
-                if not stored.done():
-                    stored.set_exception(error)
+        except RecordTooLargeError as error:
+            if len(taken) == 1:
+                _fail(taken, error)
+                return
+            # One of them is, or all together: its neighbours must not suffer.
+            middle = len(taken) // 2
+            await self._flush_batch(partition, taken[:middle])
+            await self._flush_batch(partition, taken[middle:])
             return
-        for index, (_, stored) in enumerate(taken):
+        except DwcpError as error:
+            _fail(taken, error)
+            return
+        for index, (_, _, stored) in enumerate(taken):
             if not stored.done():
                 stored.set_result(Dot(self._region, partition, offset, index))
+
+
+def _fail(taken: Sequence[Waiting], error: DwcpError) -> None:
+    for _, _, stored in taken:
+        if not stored.done():
+            stored.set_exception(error)

@@ -16,6 +16,7 @@ from schemas.errors import ClockAheadError, InvalidChangeError, MalformedEventEr
 
 ENTITY_ID_BYTES_MAX: Final = 1_024
 DRIFT_MS_MAX: Final = 500  # one bad clock must not win last-writer-wins for ever
+DEPTH_MAX: Final = 100  # of objects and arrays in each other; Python's JSON gives up below 1,000
 _LONG_MAX: Final = (1 << 63) - 1
 
 Scalar = int | float | str | bool | None
@@ -58,7 +59,10 @@ def dump_document(document: Mapping[str, Any]) -> str:
     Raises:
         InvalidChangeError: It holds what JSON cannot (NaN, sets, bytes).
     """
-    return _dump("document", document)
+    text = _dump("document", document)
+    if not text.startswith("{"):
+        raise InvalidChangeError("document", document, "give a JSON object")
+    return text
 
 
 def _dump(field: str, value: object) -> str:
@@ -67,6 +71,8 @@ def _dump(field: str, value: object) -> str:
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidChangeError(field, value, f"give what JSON can hold ({error})") from error
+    if _is_too_deep(text, value):
+        raise InvalidChangeError(field, value, f"nest at most {DEPTH_MAX} objects and arrays")
     return text
 
 
@@ -97,17 +103,28 @@ def check_path(path: object) -> None:
     """Raise InvalidChangeError unless `path` is a JSON Pointer to a member."""
     if not isinstance(path, str) or not path.startswith("/"):
         raise InvalidChangeError("path", path, "give a JSON Pointer such as /status/phase")
+    if path.count("/") > DEPTH_MAX:
+        raise InvalidChangeError("path", path, f"nest at most {DEPTH_MAX} objects")
+    check_text("path", path)
+
+
+def check_text(field: str, text: object) -> int:
+    """Return the size of a text in UTF-8, bytes.
+
+    Raises:
+        InvalidChangeError: It is no text, or has half a surrogate pair, which JSON lets in.
+    """
+    if not isinstance(text, str):
+        raise InvalidChangeError(field, text, "give a string")
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidChangeError(field, text, "give valid Unicode") from error
 
 
 def check_entity_id(entity_id: object) -> None:
     """Raise InvalidChangeError unless `entity_id` can name an entity."""
-    if not isinstance(entity_id, str):
-        raise InvalidChangeError("entity", entity_id, "give a string")
-    try:
-        size = len(entity_id.encode())
-    except UnicodeEncodeError as error:
-        raise InvalidChangeError("entity", entity_id, "give valid Unicode") from error
-    if not 0 < size <= ENTITY_ID_BYTES_MAX:
+    if not 0 < check_text("entity", entity_id) <= ENTITY_ID_BYTES_MAX:
         raise InvalidChangeError("entity", entity_id, "give 1 to 1,024 bytes of UTF-8")
 
 
@@ -153,23 +170,47 @@ def _check_content(change: StateChange) -> None:
         if document is not None:
             raise MalformedEventError("delete: give no document")
     elif document is None or not _is_json(document, dict):
-        raise MalformedEventError("put: document has to be a JSON object as text")
+        raise MalformedEventError(
+            f"put: document has to be a JSON object as text, at most {DEPTH_MAX} levels deep"
+        )
 
 
 def _check_delta(delta: FieldDelta) -> None:
     path, value = delta["path"], delta["value"]
     if not path.startswith("/"):
         raise MalformedEventError(f"path = {path[:100]!r}: give a JSON Pointer such as /status")
+    if path.count("/") > DEPTH_MAX:
+        raise MalformedEventError(f"path = {path[:100]!r}...: nest at most {DEPTH_MAX} objects")
     if isinstance(value, float) and not math.isfinite(value):
         raise MalformedEventError(f"{path} = {value}: JSON has no such number")
     if isinstance(value, dict) and not _is_json(value["json"], object):
-        raise MalformedEventError(f"{path}: the value has to be JSON text")
+        raise MalformedEventError(
+            f"{path}: the value has to be JSON text, at most {DEPTH_MAX} levels deep"
+        )
     if delta["operation"] == "remove" and value is not None:
         raise MalformedEventError(f"{path}: a removed field has no value")
 
 
 def _is_json(text: str, kind: type) -> bool:
     try:
-        return isinstance(orjson.loads(text), kind)
+        value = orjson.loads(text)
     except orjson.JSONDecodeError:
         return False
+    return isinstance(value, kind) and not _is_too_deep(text, value)
+
+
+def _is_too_deep(text: str, value: object) -> bool:
+    """Tell whether a JSON value, written as `text`, is nested too deep for readers."""
+    if text.count("{") + text.count("[") <= DEPTH_MAX:
+        return False
+    level = [value]
+    for _ in range(DEPTH_MAX):
+        level = [child for parent in level for child in _children(parent)]
+        if not level:
+            return False
+    return True
+
+
+def _children(parent: Any) -> list[Any]:
+    children = parent.values() if isinstance(parent, dict) else parent
+    return [child for child in children if isinstance(child, (dict, list, tuple))]

@@ -25,7 +25,7 @@ from typing import Any, Final
 import faust
 import structlog
 
-from connectors.log import LogRecord
+from connectors.log import LogRecord, plain_headers
 from schemas.errors import LogError
 from streams import topics
 from streams.agents.driver import PromptTransport
@@ -119,7 +119,7 @@ async def _fold_all(
             round(message.timestamp * 1_000),  # Faust divided it by 1,000
             message.key,
             message.value,
-            tuple(message.headers or ()),
+            plain_headers(message.headers),
         )
         with _failing(fail):
             await fold(message.partition, record)

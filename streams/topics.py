@@ -41,6 +41,11 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
     quorum = {"min.insync.replicas": str(max(1, settings.replication_factor // 2 + 1))}
     kept = {"retention.ms": str(settings.retention_hours * _HOUR_MS), "cleanup.policy": "delete"}
     large = {"max.message.bytes": str(2 * SHIPPED_BYTES_MAX)}
+    # Kafka 4 refuses what is an hour ahead: a peer's wrong clock would stop its link for ever.
+    foreign_time = {
+        "message.timestamp.type": "CreateTime",
+        "message.timestamp.after.max.ms": str((1 << 63) - 1),
+    }
     each: list[tuple[str, int, dict[str, str]]] = [
         (
             STATE,
@@ -54,7 +59,7 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
         (
             REPLICA,
             settings.partition_count,
-            kept | large | {"message.timestamp.type": "CreateTime"},
+            kept | large | foreign_time,
         ),
         (SNAPSHOTS, settings.partition_count, large | {"cleanup.policy": "compact"}),
         (DEADLETTER, 1, kept),

@@ -154,8 +154,8 @@ class Receiver:
     async def open(self, taking: "_Taking") -> dict[int, int]:
         """Let a session in and return its cursors; an older one of the same origin ends first."""
         origin = taking.session.peer_region
-        older = self._by_origin.get(origin)
-        if older is not None:
+        # Again and again: several may have waited for the same one, and each has to be the only.
+        while (older := self._by_origin.get(origin)) is not None and not older.ended.is_set():
             older.end()
             await older.ended.wait()
         self._by_origin[origin] = taking
@@ -174,6 +174,7 @@ class _Taking:
         self._receiver = receiver
         self._incoming = receiver.incoming
         self._control = wire
+        self._data: Wire | None = None
         self._greeting = greeting
         self.session = InboundSession(
             self._incoming.identity, self._incoming.settings, os.urandom(16), time.monotonic_ns()
@@ -201,6 +202,8 @@ class _Taking:
             self._status.state = "down"
             self._receiver.forget(self)
             self.ended.set()
+            if self._data is not None:  # of a peer that hangs, nobody else would
+                self._data.close()
 
     async def _shake_hands(self) -> None:
         now_ns, wall_ms = time.monotonic_ns(), time.time_ns() // 1_000_000
@@ -228,13 +231,19 @@ class _Taking:
 
     async def take(self, wire: Wire, greeting: Greeting) -> None:
         """Serve the data connection."""
-        for unit in self.session.adopt(greeting, time.monotonic_ns()):
-            self._units.put_nowait(unit)
+        units = self.session.adopt(greeting, time.monotonic_ns())
+        self._data = wire
         try:
+            for unit in units:
+                self._units.put_nowait(unit)
             while not self.ended.is_set():
                 data = await read_some(wire)
                 for unit in self.session.receive_data(data, time.monotonic_ns()):
                     self._units.put_nowait(unit)
+        except DwcpError as error:
+            if not self.ended.is_set():
+                self._status.error = f"{error.reason}: {error}"
+            raise
         finally:
             self.end()
 

@@ -25,6 +25,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
 from connectors.producer import StateProducer
+from schemas.changes import check_entity_id, check_path, check_text, dump_document, set_field
 from schemas.errors import DwcpError, InvalidChangeError, LogError
 from schemas.ids import Dot
 from streams.agents.replica import Replica
@@ -97,8 +98,8 @@ class Routes:
     async def post_state(self, request: web.Request) -> web.Response:
         """Produce changes and answer with their places when they are durable."""
         try:
-            body = json.loads(await request.text())
-        except ValueError as error:
+            body = json.loads(await request.read())
+        except (ValueError, RecursionError) as error:
             raise InvalidChangeError("body", "", f"send JSON ({error})") from error
         changes = body.get("changes", [body]) if isinstance(body, dict) else None
         if not isinstance(changes, list) or not 0 < len(changes) <= CHANGES_PER_POST_MAX:
@@ -185,7 +186,23 @@ def _check_posted(change: Any) -> dict[str, Any]:
         raise InvalidChangeError("entity", None, "name the entity")
     if ("document" in change) == ("patch" in change or "remove" in change):
         raise InvalidChangeError("document", None, "send either document, or patch and remove")
+    _check_values(change)
     return change
+
+
+def _check_values(change: dict[str, Any]) -> None:
+    """Refuse what the producer would refuse, before any change of the same request is sent."""
+    check_entity_id(change["entity"])
+    check_text("type", change.get("type", ""))
+    fields, remove = change.get("patch", {}), change.get("remove", [])
+    for path, value in fields.items():
+        set_field(path, value)
+    for path in remove:
+        check_path(path)
+    if change.get("document") is not None:
+        dump_document(change["document"])
+    elif "document" not in change and not fields and not remove:
+        raise InvalidChangeError("patch", fields, "give at least one field to set or remove")
 
 
 async def _begin_lines(request: web.Request) -> web.StreamResponse:
@@ -216,4 +233,10 @@ async def _errors_as_json(request: web.Request, handler: Any) -> web.StreamRespo
         return _error(500, error.reason, str(error))
     except web.HTTPRequestEntityTooLarge as error:
         return _error(413, "BodyTooLarge", str(error.text))
+    except web.HTTPClientError as error:
+        reason = error.reason.title().replace(" ", "")
+        answer = _error(error.status, reason, f"{request.method} {request.path}: {error.reason}")
+        if "Allow" in error.headers:
+            answer.headers["Allow"] = error.headers["Allow"]
+        return answer
     return response

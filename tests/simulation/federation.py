@@ -1,4 +1,4 @@
-"""A whole federation from one seed: in one process, without event loop, clock or dice of its own."""
+"""A whole federation from one seed: one process, no event loop, no clock."""
 
 import traceback
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from tests.simulation.limits import small_limits
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.network import Network, Path
 from tests.simulation.oracle import Ledger
-from tests.simulation.region import Profile, Region, World
+from tests.simulation.region import Node, Profile, Region, World
 from tests.simulation.stepping import Job, SteppedLog
 from tests.simulation.timeline import Timeline
 from tests.simulation.violation import Violation
@@ -20,7 +20,7 @@ from transport.session.events import LinkSettings
 
 REGIONS: Final = ["ams", "iad", "sin"]
 HEAL_MS_MAX: Final = 30_000  # of virtual time, from the end of all faults to equality
-NAMES: Final = ("vm-1", "vm-2", "rack/é", "job 7", "a", "b", "ä", "0")
+NAMES: Final = ("vm-1", "vm-2", "rack/é", "job 7", "a", "b", "ä", "0", "c", "d", "e", "f")
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ class Federation:
         dice = Random(f"{seed} profile")
         self.timeline = Timeline()
         profile = _draw_profile(dice)
-        names = list(NAMES[: dice.randint(1, len(NAMES))])
+        names = list(NAMES[: dice.choice((1, 4, 8, len(NAMES)))])
         self.ledger = Ledger(REGIONS, profile.partition_count)
         self.checker = Checker(self.ledger, profile.settings.credit_bytes)
         network = Network(self.timeline, Random(f"{seed} network"), REGIONS)
@@ -82,9 +82,7 @@ class Federation:
             self.checker.watch(region)
         self._dice = Random(f"{seed} actors")
         self._writers = {
-            name: Writer(
-                name, region.cluster, self.ledger, Random(f"{seed} writer {name}"), names
-            )
+            name: Writer(name, region.cluster, self.ledger, Random(f"{seed} writer {name}"), names)
             for name, region in self.regions.items()
         }
         self._write_ms = dice.choice((20.0, 40.0, 90.0))
@@ -116,7 +114,10 @@ class Federation:
         self._healed_ms = self.timeline.now_ms - healed_ms
         self.checker.check_end()
         for region in self.regions.values():
-            self._check_restart(region)
+            assert region.node is not None
+            self._check_restart(region, region.node)
+            region.node.finish_snapshots()
+            self._check_restart(region, region.node)
 
     def fill(self, report: Report) -> None:
         """Write into a report what happened."""
@@ -153,13 +154,12 @@ class Federation:
         if region.node is not None and region.node.is_up:
             self.checker.audit(region, self._dice.randrange(self.ledger.partition_count))
 
-    def _check_restart(self, region: Region) -> None:
+    def _check_restart(self, region: Region, node: Node) -> None:
         """A node that starts now comes to the same state."""
-        assert region.node is not None
         log = SteppedLog(region.cluster, Random(0))
         restarted = Replica(region.name, self.ledger.partition_count, log)
         Job(restarted.restore()).finish()
-        alive, digest = region.node.replica.store.digest(), restarted.store.digest()
+        alive, digest = node.replica.store.digest(), restarted.store.digest()
         if digest != alive:
             raise Violation("a restart changes nothing", f"{region.name}: {digest}, not {alive}")
         for state in restarted.store.partitions:

@@ -19,7 +19,7 @@ class Letter(NamedTuple):
     origin: str
     partition: int
     offset: int
-    index: int
+    change_index: int
     reason: str
 
 

@@ -15,8 +15,8 @@ from transport.session import outbound
 # A few entities fill a bucket, a bucket several chunks, a unit several frames.
 _SMALL: Final[tuple[tuple[ModuleType, str, Any], ...]] = (
     (topics, "SHIPPED_BYTES_MAX", 6_000),
-    (partition, "BUCKET_COUNT", 2),
-    (snapshot, "BUCKET_COUNT", 2),
+    (partition, "BUCKET_COUNT", 3),
+    (snapshot, "BUCKET_COUNT", 3),
     (snapshot, "CHUNK_BYTES", 200),
     (outbound, "PAYLOAD_BYTES_MAX", 300),
 )

@@ -1,7 +1,7 @@
 """The network between regions: delay, chunks, stalls, cuts and resets, but no byte out of order.
 
-A connection is two pipes. Each keeps its bytes in order, as TCP does; different connections overtake
-each other. What a cut or a stall holds back arrives after it, as TCP would send it again.
+A connection is two pipes. Each keeps its bytes in order, as TCP does; different connections
+overtake each other. What a cut or a stall holds back arrives after it, as TCP would send it again.
 """
 
 import enum

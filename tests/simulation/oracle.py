@@ -20,7 +20,7 @@ class Write(NamedTuple):
     stamp: int
     region: str
     offset: int
-    index: int
+    change_index: int
     entity: str
     type: str
     operation: Literal["put", "patch", "delete"]

@@ -45,9 +45,7 @@ def bad_record(dice: Random, good: bytes) -> tuple[bytes | None, str]:
     )
 
 
-def bad_change(
-    dice: Random, change: StateChange, partition_count: int
-) -> tuple[StateChange, str]:
+def bad_change(dice: Random, change: StateChange, partition_count: int) -> tuple[StateChange, str]:
     """Draw a change that decodes and still has to be refused, from a good one."""
     put: Any = {"operation": "put", "deltas": [], "document": "{}"}
     patch: Any = {"operation": "patch", "document": None}

@@ -13,6 +13,7 @@ from connectors.log import NewRecord
 from connectors.memory import MemoryCluster, MemoryLog
 from schemas.errors import LogUnavailableError, OutcomeUnknownError
 from streams import topics
+from tests.simulation.timeline import Action
 
 T = TypeVar("T")
 
@@ -61,18 +62,30 @@ class SteppedLog(MemoryLog):
     Attributes:
         failures: Appends to a topic that are still to fail; for the topics whose writers expect
             it. Half of them fail after the record was written: the answer was lost.
+        are_letters_held: The dead letters' partition has no leader: appends wait.
+        on_half_written: Told once when some, but not all, records of an append are written.
     """
 
     def __init__(self, cluster: MemoryCluster, dice: Random) -> None:
         super().__init__(cluster)
         self._dice = dice
-        self.failures = dict.fromkeys((topics.REPLICA, topics.SNAPSHOTS), 0)
+        self.failures = {topics.REPLICA: 0, topics.SNAPSHOTS: 0}
+        self.are_letters_held = False
+        self.on_half_written: Action | None = None
+
+    def mend(self) -> None:
+        """End all faults."""
+        self.failures = dict.fromkeys(self.failures, 0)
+        self.are_letters_held = False
+        self.on_half_written = None
 
     async def append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> list[int]:
         """See `Log`."""
         offsets: list[int] = []
         for record in records:
             await pause()
+            while self.are_letters_held and topic == topics.DEADLETTER:
+                await pause()
             is_failing = self.failures.get(topic, 0) > 0
             if is_failing:
                 self.failures[topic] -= 1
@@ -81,4 +94,11 @@ class SteppedLog(MemoryLog):
             offsets.append(self._cluster.append(topic, partition, record))
             if is_failing:
                 raise OutcomeUnknownError("the simulation lost the answer")
+            if 0 < len(offsets) < len(records) and topic == topics.SNAPSHOTS:
+                self._tell_half_written()
         return offsets
+
+    def _tell_half_written(self) -> None:
+        if self.on_half_written is not None:
+            tell, self.on_half_written = self.on_half_written, None
+            tell()

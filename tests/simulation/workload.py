@@ -152,14 +152,14 @@ class Writer:
     def _stamp(self, wall_ms: int) -> int | None:
         """Draw a hybrid timestamp: good clocks, equal ones, late ones, and some far ahead."""
         (kind,) = self._dice.choices(
-            ("none", "clock", "equal", "late", "edge", "ahead"), (20, 35, 20, 15, 5, 5)
+            ("none", "clock", "equal", "late", "edge", "ahead"), (15, 30, 30, 15, 5, 5)
         )
         if kind == "none":
             return None
         if kind == "clock":
             return min(self._clock.tick(wall_ms + self.skew_ms), wall_ms + DRIFT_MS << 16)
         if kind == "equal":
-            return wall_ms // 256 * 256 << 16
+            return wall_ms // 512 * 512 << 16
         if kind == "late":
             return (wall_ms - self._dice.randint(0, 3_000) << 16) + self._dice.randint(0, 3)
         if kind == "edge":
@@ -169,19 +169,20 @@ class Writer:
     def _draw(self, entity: str) -> tuple[StateChange, dict[str, Any]]:
         """Draw a change, as Avro wants it and as plain values."""
         operation: Literal["put", "patch", "delete"]
-        (operation,) = self._dice.choices(("put", "patch", "delete"), (35, 50, 15))  # type: ignore[assignment]
+        (operation,) = self._dice.choices(("put", "patch", "delete"), (35, 50, 15))
         document = self._document() if operation == "put" else None
         deltas: list[FieldDelta] = []
         fields: dict[tuple[str, ...], tuple[bool, Any]] = {}
         for _ in range(self._dice.randint(1, 3) if operation == "patch" else 0):
-            path, value = self._dice.choice(list(PATHS)), self._value()
+            path, value = self._path(), self._value()
             is_removed = self._dice.random() < 0.3
             fields[PATHS[path]] = (is_removed, None if is_removed else value)
             deltas.append(_delta(path, value, is_removed=is_removed))
         self._count += 1
+        entity_type = self._dice.choice(TYPES)
         plain = {
             "entity": entity,
-            "type": self._dice.choice(TYPES),
+            "type": entity_type,
             "operation": operation,
             "document": document,
             "fields": fields,
@@ -189,7 +190,7 @@ class Writer:
         change: StateChange = {
             "change_id": f"{self.region}-{self._count}",
             "entity_id": entity,
-            "entity_type": plain["type"],
+            "entity_type": entity_type,
             "operation": operation,
             "document": None if document is None else json.dumps(document),
             "deltas": deltas,
@@ -198,14 +199,16 @@ class Writer:
         }
         return change, plain
 
+    def _path(self) -> str:
+        return self._dice.choice(list(PATHS)[: self._dice.choice((1, len(PATHS)))])
+
     def _document(self) -> dict[str, Any]:
         names = self._dice.sample(("a", "b", "c/d", "e"), self._dice.randint(0, 3))
         return {name: self._value() for name in names}
 
     def _value(self) -> Any:
-        plain = (0, 1, 1.0, True, None, "", "é\0", -7, 2.5e-3, 1 << 70, self._count)
-        nested = ({"x": self._count}, {"x": {"y": 1}}, [1, {"x": 2}], {})
-        return self._dice.choice(plain + nested)
+        scalars: list[Any] = [0, 1, 1.0, True, None, "", "é\0", -7, 2.5e-3, 1 << 70, self._count]
+        return self._dice.choice([*scalars, {"x": self._count}, {"x": {"y": 1}}, [1, {"x": 2}], {}])
 
 
 def _delta(path: str, value: Any, *, is_removed: bool) -> FieldDelta:

@@ -76,7 +76,10 @@ async def test_a_kill_loses_nothing_and_repeats_nothing(
     seed = int(os.environ.get("DWCP_KILL_SEED", "1")) * 100 + turn
     result = await _run_with(cluster, random.Random(seed), kill)
 
-    print(f"{kill.__name__} seed {seed}: {result.to_json()}")  # noqa: T201 - the figure of this test
+    print(  # noqa: T201 - the figure of this test
+        f"\n{kill.__name__}, seed {seed}: {result.events} changes, {result.lost} lost, "
+        f"{result.duplicates} twice, equal {result.converge_s} s after the last write"
+    )
     assert result.differences == (), f"seed {seed}"
     assert (result.lost, result.duplicates) == (0, 0), f"seed {seed}"
     assert result.converged, f"seed {seed}"

@@ -55,7 +55,7 @@ class OnKafka:
     """A Kafka cluster; the time-out is short, for tests that wait for it."""
 
     def __init__(self, bootstrap: str, **client: Any) -> None:
-        self.client: Final = {"bootstrap_servers": bootstrap, "request_timeout_ms": 5_000, **client}
+        self.client: Final = {"bootstrap_servers": bootstrap, "request_timeout_ms": 2_000, **client}
         self.log: Log = KafkaLog(self.client)
 
     async def abort(self, topic: str, partition: int, records: Sequence[NewRecord]) -> None:

@@ -117,6 +117,7 @@ class WindowDecoder:
         """
         header = read_unit_header(unit)
         if header.raw_bytes > self._raw_bytes_max:
+            self.epoch = -1
             raise BadUnitError(
                 f"a unit of {header.raw_bytes:,} bytes, {self._raw_bytes_max:,} are allowed"
             )

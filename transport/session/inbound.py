@@ -1,15 +1,18 @@
 """The end of a session that takes a peer's log in."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from schemas.errors import CreditExceededError, PeerRefusedError, UnexpectedMessageError
 from schemas.registry import Record
 from transport.frame import FLAG_LAST, PAYLOAD_BYTES_MAX, Frame, FrameDecoder, FrameType
-from transport.hde.window import WindowDecoder, read_unit_header
+from transport.hde.window import FLAG_KEY, WindowDecoder, read_unit_header
 from transport.messages import PROTOCOL_MAX, positions, read_message
 from transport.session.control import STATE_FLOW, ControlConnection
 from transport.session.events import Event, HelloReceived, Identity, LinkSettings, Unit
 from transport.session.handshake import Greeting, broken_rule
+
+_OVERHEAD_BYTES: Final = 256  # headers of the unit and of zstd: encoding grows a unit by less
 
 
 class InboundSession(ControlConnection):
@@ -100,8 +103,12 @@ class InboundSession(ControlConnection):
         Raises:
             BadUnitError: It cannot be decoded: answer with `refuse_epoch`.
         """
-        if read_unit_header(unit.payload).epoch == self._dead_epoch:
-            return None
+        header = read_unit_header(unit.payload)
+        if header.epoch == self._dead_epoch:
+            if not header.flags & FLAG_KEY:
+                return None
+            # A refused unit may have lied about its epoch: this is the sender's new one.
+            self._dead_epoch = None
         return self._window.decode(unit.payload)
 
     def acknowledge(self, unit: Unit, cursors: Mapping[int, int]) -> None:
@@ -160,6 +167,10 @@ class InboundSession(ControlConnection):
         self._sequence += 1
         self.encoded_bytes += len(payload)
         header = read_unit_header(payload)
+        if len(payload) > header.raw_bytes + header.raw_bytes // 1_024 + _OVERHEAD_BYTES:
+            raise CreditExceededError(
+                f"unit {self._sequence} has {len(payload):,} bytes for {header.raw_bytes:,} raw"
+            )
         if self._received_bytes >= self._credit_bytes:
             raise CreditExceededError(
                 f"unit {self._sequence} came when all {self._credit_bytes:,} bytes were spent"

@@ -1,0 +1,252 @@
+"""The bugs that this simulation is known to find; run by `python -m tests.simulation --mutants`.
+
+A mutant that survives means that the simulation has gone blind: break the core before you trust
+the test.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from tests.simulation.federation import Report, run_schedule
+from tests.simulation.planting import Mutant, planted
+
+_ENTITY: Final = "streams.state.entity:Entity"
+_PARTITION: Final = "streams.state.partition:PartitionState"
+_SNAPSHOT: Final = "streams.state.snapshot"
+_REPLICATION: Final = "streams.replication"
+_REPLICA: Final = "streams.agents.replica:Replica"
+_OUTBOUND: Final = "transport.session.outbound:OutboundSession"
+_INBOUND: Final = "transport.session.inbound:InboundSession"
+_TAKING: Final = "tests.simulation.receiving:Taking"  # the mirror of streams.agents.receiver
+
+# Bugs that the simulation found in the real code, planted again.
+FOUND: Final = (
+    Mutant(
+        "a dropped unit keeps its credit",
+        f"{_TAKING}._take_unit",
+        "for part in decode_batch(raw) if raw is not None else ():",
+        "if raw is None: return\n        for part in decode_batch(raw):",
+    ),
+    Mutant(
+        "chunks are written over in place",
+        f"{_SNAPSHOT}:chunk_numbers",
+        "free = (number for number in itertools.count() if number not in standing)",
+        "free = itertools.count()",
+    ),
+    Mutant(
+        "a manifest covers a dead letter under way",
+        f"{_REPLICA}.snapshot",
+        "if self._burying[state.partition]:",
+        "if self._burying is None:",
+    ),
+    Mutant(
+        "a large record met again gets another letter",
+        f"{_REPLICA}.fold_state",
+        "if state.reject(self.region, record.offset):",
+        "if state.reject(self.region, record.offset) or True:",
+    ),
+    Mutant(
+        "a stray record met again gets another letter",
+        f"{_REPLICA}.fold_replica",
+        "if record.offset >= self.replica_positions[partition]:",
+        "if record.offset >= 0:",
+    ),
+    Mutant(
+        "goodbye right behind hello breaks the protocol",
+        "transport.session.handshake:Greeting.feed",
+        "elif first.type is not FrameType.HELLO:",
+        "elif first.type is not FrameType.HELLO or self.rest:",
+    ),
+)
+
+MUTANTS: Final = (
+    *FOUND,
+    Mutant(
+        "equal stamps: the later arrival wins",
+        f"{_ENTITY}.put",
+        "version <= self.version",
+        "version.stamp < self.version.stamp",
+    ),
+    Mutant(
+        "equal stamps: the earlier arrival wins",
+        f"{_ENTITY}.put",
+        "version <= self.version",
+        "version.stamp <= self.version.stamp",
+    ),
+    Mutant(
+        "fields: equal stamps, the later arrival wins",
+        f"{_ENTITY}.set_field",
+        "version < old.version",
+        "version.stamp < old.version.stamp",
+    ),
+    Mutant("put keeps older fields", f"{_ENTITY}.put", "field.version < version", "field is None"),
+    Mutant(
+        "put drops newer fields, too", f"{_ENTITY}.put", "field.version < version", "field.version"
+    ),
+    Mutant(
+        "a patch older than the document is applied",
+        f"{_ENTITY}.set_field",
+        "version < self.version:",
+        "version is None:",
+    ),
+    Mutant(
+        "delete forgets its tombstone",
+        f"{_ENTITY}.put",
+        "version, document, new_hash\n",
+        "(None if document is None else version), document, new_hash\n",
+    ),
+    Mutant(
+        "fields are laid in the order of their paths",
+        f"{_ENTITY}.materialise",
+        "(item[1].version, item[0])",
+        "item[0]",
+    ),
+    Mutant(
+        "fingerprint keeps the replaced document",
+        f"{_ENTITY}.put",
+        "added = new_hash - self.hash",
+        "added = new_hash",
+    ),
+    Mutant(
+        "fingerprint keeps the replaced field",
+        f"{_ENTITY}.set_field",
+        "return new_hash - (old.hash if old is not None else 0)",
+        "return new_hash",
+    ),
+    Mutant(
+        "duplicate check off by one",
+        f"{_PARTITION}.fold",
+        "offset < self.vector.get(origin, 0)",
+        "offset < self.vector.get(origin, 0) - 1",
+    ),
+    Mutant(
+        "duplicates are folded again",
+        f"{_PARTITION}.fold",
+        "Folded(offset < self.vector.get(origin, 0),",
+        "Folded(False,",
+    ),
+    Mutant(
+        "vector stays before a poison record",
+        f"{_PARTITION}.fold",
+        "folded.rejected.append(Rejected(-1, error))",
+        "folded.rejected.append(Rejected(-1, error)); self.vector[origin] = offset",
+    ),
+    Mutant(
+        "a bad change hides the rest of its batch",
+        f"{_PARTITION}.fold",
+        "continue",
+        "break",
+    ),
+    Mutant(
+        "drift is not checked",
+        "schemas.changes:check_change",
+        "ahead_ms > DRIFT_MS_MAX",
+        "ahead_ms > 1_000_000",
+    ),
+    Mutant(
+        "cursors without the unfolded tail",
+        f"{_REPLICA}.cursors",
+        "if at < ends[p]}",
+        "if at > ends[p]}",
+    ),
+    Mutant(
+        "a range with a hole is accepted",
+        f"{_REPLICATION}:replica_records",
+        "or part.from_offset > cursor",
+        "or part.from_offset < 0",
+    ),
+    Mutant(
+        "records below the cursor are appended again",
+        f"{_REPLICATION}:replica_records",
+        "if record.offset >= cursor",
+        "if record.offset >= 0",
+    ),
+    Mutant(
+        "offsets are counted, not claimed",
+        f"{_REPLICATION}:_record_range",
+        'first + record["offset_delta"]',
+        'first + part["records"].index(record)',
+    ),
+    Mutant(
+        "the replica topic forgets the append time",
+        f"{_REPLICATION}:replica_records",
+        "record.record_time_ms,",
+        "None,",
+    ),
+    Mutant(
+        "manifest read after the buckets",
+        f"{_REPLICA}._snapshot_partition",
+        "[NewRecord(MANIFEST_KEY, manifest)]",
+        "[NewRecord(MANIFEST_KEY, encode_manifest("
+        "state, self.region, self.replica_positions[partition]))]",
+    ),
+    Mutant(
+        "a failed snapshot forgets what was dirty",
+        f"{_REPLICA}._snapshot_partition",
+        "state.dirty.update(taken)",
+        "pass",
+    ),
+    Mutant(
+        "snapshots leave fields out",
+        f"{_SNAPSHOT}:_entity_record",
+        "list(_field_records(entity))",
+        "[]",
+    ),
+    Mutant(
+        "window not reset in a new epoch",
+        f"{_OUTBOUND}.begin_epoch",
+        "self._encoder.reset()",
+        "pass",
+    ),
+    Mutant(
+        "credit is never asked for",
+        f"{_OUTBOUND}.has_credit",
+        "self.raw_bytes < self._credit_bytes",
+        "self.raw_bytes >= 0",
+    ),
+    Mutant(
+        "acknowledgements grant nothing",
+        f"{_INBOUND}.acknowledge",
+        "self._credit_bytes += unit.raw_bytes",
+        "pass",
+    ),
+    Mutant(
+        "heartbeats carry an old digest",
+        "streams.node:Gossip.digest",
+        "return self._store.digest().to_record()",
+        "return self._store.digest()._replace(fingerprint=0).to_record()",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one mutant; `killed_by` is empty when it survived."""
+
+    mutant: Mutant
+    killed_by: str
+    seed: int
+    seeds_needed: int
+
+
+def hunt(mutant: Mutant, seeds: Iterable[int]) -> Verdict:
+    """Run schedules with the bug until one finds it."""
+    count = 0
+    seed = -1
+    with planted(mutant):
+        for seed in seeds:
+            count += 1
+            report = run_schedule(seed)
+            if report.check:
+                return Verdict(mutant, report.check, seed, count)
+    return Verdict(mutant, "", seed, count)
+
+
+def clean_reports(seeds: Iterable[int], tell: Callable[[], None]) -> list[Report]:
+    """Run the same seeds with the core as it is: they have to pass."""
+    reports = []
+    for seed in seeds:
+        reports.append(run_schedule(seed))
+        tell()
+    return reports
