@@ -102,6 +102,11 @@ class DemoRegion:
         node = self._node.pid if self._node and self._node.exit_code is None else None
         return [pid for pid in (self.broker.pid, node) if pid is not None]
 
+    def stored_bytes(self, topic: str) -> int:
+        """Return what the region's Kafka stores of a topic, as its producers compressed it."""
+        logs = self.broker.data_dir.glob(f"log/{topic}-[0-9]*/*.log")
+        return sum(path.stat().st_size for path in logs)
+
     def last_words(self) -> str:
         """Return the end of the node's log."""
         text = (self.folder / "node.log").read_text(errors="replace")

@@ -19,6 +19,8 @@ class LinkResult:
     """The same after encoding, without frames."""
     wire_bytes: int
     """TCP payload on the link, control and the way back included."""
+    kafka_bytes: int = 0
+    """The rival: what the origin's Kafka stores of it, zstd batches, for a mirror to carry."""
 
     @property
     def ratio(self) -> float:
@@ -33,6 +35,7 @@ class LinkResult:
             "raw_bytes": self.raw_bytes,
             "encoded_bytes": self.encoded_bytes,
             "wire_bytes": self.wire_bytes,
+            "kafka_bytes": self.kafka_bytes,
             "ratio": round(self.ratio, 2),
         }
 

@@ -17,6 +17,7 @@ from dwcp.demo.result import DemoResult, LinkResult
 from dwcp.demo.writers import Writers
 from schemas.errors import NodeError
 from streams.histogram import Histogram
+from streams.topics import STATE
 
 POLL_S: Final = 0.25
 STALL_S: Final = 60.0  # without progress for this long, the regions will not get equal
@@ -243,7 +244,8 @@ def links_of(progress: Progress) -> Iterator[LinkResult]:
         encoded = [link["encoded_bytes"] for link in status["links_out"] if link["peer"] == target]
         raw = progress.writers.raw_bytes[origin]
         wire = shaped.forward_bytes + shaped.backward_bytes
-        yield LinkResult(origin, target, raw, sum(encoded), wire)
+        stored = progress.cluster.regions[origin].stored_bytes(STATE)
+        yield LinkResult(origin, target, raw, sum(encoded), wire, stored)
 
 
 def _sustained(standing: Sequence[tuple[float, int]], total: int) -> float:

@@ -112,7 +112,7 @@ def _lag(region: RegionSnapshot) -> Text:
 
 
 def _link_table(links: Iterable[LinkResult]) -> Table:
-    table = _table("from", "to", numbers=("raw", "encoded", "on the wire", "ratio"))
+    table = _table("from", "to", numbers=("raw", "in Kafka", "encoded", "on the wire", "ratio"))
     links = tuple(links)
     for link in links:
         table.add_row(Text(link.origin), Text(link.target), *_sizes(link))
@@ -120,14 +120,14 @@ def _link_table(links: Iterable[LinkResult]) -> Table:
         table.add_section()
         sums = (
             sum(getattr(link, name) for link in links)
-            for name in ("raw_bytes", "encoded_bytes", "wire_bytes")
+            for name in ("raw_bytes", "encoded_bytes", "wire_bytes", "kafka_bytes")
         )
         table.add_row("all", "", *_sizes(LinkResult("", "", *sums)), style="bold")
     return table
 
 
 def _sizes(link: LinkResult) -> tuple[str, ...]:
-    sizes = (link.raw_bytes, link.encoded_bytes, link.wire_bytes)
+    sizes = (link.raw_bytes, link.kafka_bytes, link.encoded_bytes, link.wire_bytes)
     return (*map(human_bytes, sizes), human_ratio(link.ratio))
 
 

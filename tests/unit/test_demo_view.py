@@ -16,7 +16,7 @@ from dwcp.demo.view import (
 )
 
 LINKS = (
-    LinkResult("eu-west", "us-east", raw_bytes=48_213_456, encoded_bytes=900, wire_bytes=1_000),
+    LinkResult("eu-west", "us-east", 48_213_456, 900, wire_bytes=1_000, kafka_bytes=9_000),
     LinkResult("us-east", "eu-west", raw_bytes=0, encoded_bytes=0, wire_bytes=0),
 )
 RESULT = DemoResult(
@@ -108,6 +108,7 @@ def test_the_json_keeps_its_keys() -> None:
         "raw_bytes": 48_213_456,
         "encoded_bytes": 900,
         "wire_bytes": 1_000,
+        "kafka_bytes": 9_000,
         "ratio": 48_213.46,
     }
     assert found.keys() == {
