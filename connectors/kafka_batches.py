@@ -54,7 +54,9 @@ def offsets_of(
 def give_up(producer: AIOKafkaProducer) -> None:
     """Fail all that a producer still holds, after its sender has ended."""
     accumulator = producer._message_accumulator  # noqa: SLF001 - there is no public way
+    queues = [*accumulator._batches.values(), accumulator._pending_batches]  # noqa: SLF001
+    held = [batch for queue in queues for batch in queue]
     accumulator.fail_all(errors.ProducerClosed())
-    for queue in accumulator._batches.values():  # noqa: SLF001
-        for batch in queue:
-            batch._drain_waiter.exception()  # noqa: SLF001 - seen, or asyncio complains
+    for batch in held:  # seen; who still wants to know was told, and asyncio need not complain
+        batch.future.exception()
+        batch._drain_waiter.exception()  # noqa: SLF001

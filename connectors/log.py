@@ -116,7 +116,10 @@ def check_topic(
 
 
 class Log(Protocol):
-    """A cluster's topics. All methods raise `LogError` or `TopicMismatchError`, nothing foreign."""
+    """A cluster's topics. All methods raise `LogError` or `TopicMismatchError`, nothing foreign.
+
+    A topic or partition that is not there is `LogUnavailableError`: it may come.
+    """
 
     async def create_topics(self, specs: Sequence[TopicSpec]) -> list[str]:
         """Create what is missing and check what is there.
@@ -137,7 +140,7 @@ class Log(Protocol):
 
         Raises:
             RecordTooLargeError: One is over the topic's limit; none of *this call* is promised.
-            OutcomeUnknownError: The answer never came.
+            OutcomeUnknownError: The answer never came; records may stand in the log, all or some.
             LogUnavailableError: Nothing was sent.
         """
         ...

@@ -9,8 +9,8 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -26,6 +26,7 @@ from schemas.errors import (
 from schemas.registry import Record
 from streams import topics
 from streams.agents.replica import Replica
+from streams.agents.status import ReceiverStatus
 from streams.replication import decode_batch, replica_records
 from transport.aio.connection import Wire, flush_control, pump_control, read_some, split_address
 from transport.frame import FrameType
@@ -45,27 +46,6 @@ from transport.session.inbound import InboundSession
 log = structlog.get_logger(__name__)
 
 CONNECTIONS_MAX: Final = 256
-
-
-@dataclass(slots=True)
-class ReceiverStatus:
-    """What is known of one incoming link; `cursors` are durable here."""
-
-    peer: str
-    state: str = "up"
-    error: str = ""
-    sessions: int = 0
-    units: int = 0
-    records: int = 0
-    refused_epochs: int = 0
-    encoded_bytes: int = 0
-    rtt_ms: float | None = None
-    clock_ahead_ms: float | None = None
-    cursors: dict[int, int] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all of it, with names as keys."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,14 @@ async def until_document(region: DemoRegion, entity: str, expected: Any) -> None
     await until(is_there, 30, f"{entity} = {expected} in {region.name}")
 
 
+async def until_count(region: DemoRegion, prefix: str, count: int) -> None:
+    async def all_there() -> bool:
+        lines = get_lines(region.url, "/state", {"prefix": prefix})
+        return len([line async for line in lines]) == count
+
+    await until(all_there, 30, f"{count} entities {prefix} in {region.name}")
+
+
 async def dead_letters(region: DemoRegion) -> dict[str, int]:
     found: dict[str, int] = (await get_json(region.url, "/status"))["deadletters"]
     return found
@@ -225,11 +233,7 @@ async def test_a_restart_goes_on_from_snapshot_and_cursor(
 ) -> None:
     changes = [{"entity": f"e/{i}", "document": {"i": i}} for i in range(200)]
     await post(east, {"changes": changes})
-
-    async def all_there() -> bool:
-        return len([line async for line in get_lines(west.url, "/state", {"prefix": "e/"})]) == 200
-
-    await until(all_there, 30, "200 entities")
+    await until_count(west, "e/", 200)
     await west.stop_node()
     await post(east, {"entity": "e/0", "document": {"i": "while you were away"}})
     await west.start_node()
@@ -258,7 +262,7 @@ async def test_commands_work_on_a_running_region(
 
     bootstrap = ("--bootstrap", east.broker.bootstrap)
     produced = await run("produce", "--region", "east", "--input", str(path), *bootstrap)
-    await until_document(west, "f/49", {"i": 49})
+    await until_count(west, "f/", 50)
     dumped = await run("state", "dump", "--type", "pod", "--url", west.url)
     got = await run("state", "get", "f/7", "--url", west.url)
     status = await run("status", "--url", east.url, "--url", west.url)

@@ -288,7 +288,7 @@ BAD_BODIES: dict[str, tuple[bytes, str]] = {
     "entity empty": (b'{"entity": "", "document": {}}', "1 to 1,024 bytes"),
     "entity half a pair": (b'{"entity": "\\ud800", "document": {}}', "valid Unicode"),
     "type half a pair": (b'{"entity": "e", "type": "\\ud800", "document": {}}', "valid Unicode"),
-    "unknown field": (b'{"entity": "e", "documnet": {}}', "known are entity, type"),
+    "unknown field": (b'{"entity": "e", "documents": {}}', "known are entity, type"),
     "neither": (b'{"entity": "e"}', "either document, or patch"),
     "both": (b'{"entity": "e", "document": {}, "patch": {"/a": 1}}', "either document, or patch"),
     "document a list": (b'{"entity": "e", "document": []}', "wrong type"),

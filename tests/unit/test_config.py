@@ -26,7 +26,7 @@ REFUSED: dict[str, tuple[Json, str, Any, str]] = {
     "region too long": ({"region": "x" * 64}, "region", "x" * 64, REGION),
     "region ends in a hyphen": ({"region": "eu-"}, "region", "eu-", REGION),
     "region is a number": ({"region": 5}, "region", 5, "valid string"),
-    "unknown field": (with_fields(regoin="x"), "regoin", "x", UNKNOWN),
+    "unknown field": (with_fields(regions="x"), "regions", "x", UNKNOWN),
     "unknown field below": (with_fields(link={"port": 1}), "link.port", 1, UNKNOWN),
     "empty cluster": (with_fields(cluster=""), "cluster", "", "at least 1 character"),
     "data_dir no path": (with_fields(data_dir=5), "data_dir", 5, "not a valid path"),

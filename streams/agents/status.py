@@ -1,0 +1,25 @@
+"""What is known of a link, for whoever shows it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class ReceiverStatus:
+    """What is known of one incoming link; `cursors` are durable here."""
+
+    peer: str
+    state: str = "up"
+    error: str = ""
+    sessions: int = 0
+    units: int = 0
+    records: int = 0
+    refused_epochs: int = 0
+    encoded_bytes: int = 0
+    rtt_ms: float | None = None
+    clock_ahead_ms: float | None = None
+    cursors: dict[int, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it, with names as keys."""
+        return {name: getattr(self, name) for name in self.__slots__}
