@@ -16,7 +16,8 @@ from schemas.errors import BrokerDiedError, ConfigError, DwcpError, LogError
 from schemas.registry import Record
 from streams.agents.receiver import Incoming, Receiver
 from streams.agents.replica import Replica
-from streams.agents.sender import Outgoing, SenderStatus
+from streams.agents.sender import Outgoing
+from streams.agents.status import SenderStatus
 from streams.app import AppSettings, build_app
 from streams.node import Gossip, digest_json
 from streams.topics import TopicSettings, topic_specs

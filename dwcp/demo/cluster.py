@@ -96,12 +96,6 @@ class DemoRegion:
         assert self._node is not None, "the node was not started"
         return self._node
 
-    @property
-    def pids(self) -> list[int]:
-        """Processes of this region that run."""
-        node = self._node.pid if self._node and self._node.exit_code is None else None
-        return [pid for pid in (self.broker.pid, node) if pid is not None]
-
     def stored_bytes(self, topic: str) -> int:
         """Return what the region's Kafka stores of a topic, as its producers compressed it."""
         logs = self.broker.data_dir.glob(f"log/{topic}-[0-9]*/*.log")

@@ -9,6 +9,7 @@ A document handed out shares the parts that did not change with the next one of 
 nothing handed out is ever changed afterwards.
 """
 
+import abc
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -83,7 +84,7 @@ def _changes(
                 yield entity.move(kind, dice, time_ms, region)
 
 
-class _Entity:
+class _Entity(abc.ABC):
     """One entity, and the counters from which its next changes follow."""
 
     TYPE: ClassVar[str]
@@ -94,17 +95,17 @@ class _Entity:
         self.born_ms = self.moved_ms = time_ms
         self.name, self.document = self.born(dice, time_ms)
 
+    @abc.abstractmethod
     def born(self, dice: random.Random, time_ms: int) -> tuple[str, dict[str, Any]]:
         """Draw the id and the first document."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def fields(self, dice: random.Random, time_ms: int) -> Patch:
         """Draw the next values of two to five fields."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def details(self, dice: random.Random, time_ms: int) -> Patch:
         """Draw the lists that a whole document carries besides those fields."""
-        raise NotImplementedError
 
     def change(
         self, time_ms: int, region: str, document: Patch | None = None, patch: Patch | None = None

@@ -77,7 +77,7 @@ class DemoResult:
     sustained_events_per_s: float
     """Changes a second that came to stand in all regions in the middle of the run."""
     memory_mib: float
-    """Most resident memory of brokers and nodes together, MiB."""
+    """Most resident memory of brokers, nodes and the demo itself together, MiB."""
     input_name: str
     """Where the changes came from."""
 

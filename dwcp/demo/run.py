@@ -164,8 +164,7 @@ async def _poll(progress: Progress) -> None:
             progress.down.add(region)
 
     await asyncio.gather(*(ask(region, url) for region, url in progress.cluster.urls.items()))
-    pids = [pid for region in progress.cluster.regions.values() for pid in region.pids]
-    progress.memory_mib = max(progress.memory_mib, await asyncio.to_thread(resident_mib, pids))
+    progress.memory_mib = max(progress.memory_mib, await asyncio.to_thread(resident_mib))
 
 
 def _judge(progress: Progress) -> None:

@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -12,6 +12,7 @@ from connectors.log import Log, RecordRange
 from schemas.errors import DwcpError, LinkClosedError, PeerRefusedError
 from schemas.registry import Record
 from streams import topics
+from streams.agents.status import SenderStatus
 from streams.replication import encode_batch
 from transport.aio.connection import Wire, dial, flush_control, pump_control, read_some, write_all
 from transport.session.events import (
@@ -33,35 +34,6 @@ Tail = AsyncGenerator[list[RecordRange], None]
 
 BACKOFF_S: Final = (0.1, 0.2, 0.4, 0.8, 1.0)  # then always the last: back within a second
 REFUSED_S: Final = 5.0  # an operator has to act
-
-
-@dataclass(slots=True)
-class SenderStatus:
-    """What is known of one outgoing link.
-
-    Attributes:
-        state: `connecting`, `up`, `refused` or `down`.
-        acked: Next offset the peer wants, by partition: all below is durable there.
-        raw_bytes: Of all units since the node started; `encoded_bytes` after encoding.
-    """
-
-    peer: str
-    address: str
-    state: str = "connecting"
-    error: str = ""
-    sessions: int = 0
-    rewinds: int = 0
-    units: int = 0
-    raw_bytes: int = 0
-    encoded_bytes: int = 0
-    rtt_ms: float | None = None
-    clock_ahead_ms: float | None = None
-    acked: dict[int, int] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all of it, with names as keys."""
-        names = self.__slots__
-        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,35 @@ from typing import Any
 
 
 @dataclass(slots=True)
+class SenderStatus:
+    """What is known of one outgoing link.
+
+    Attributes:
+        state: `connecting`, `up`, `refused` or `down`.
+        acked: Next offset the peer wants, by partition: all below is durable there.
+        raw_bytes: Of all units since the node started; `encoded_bytes` after encoding.
+    """
+
+    peer: str
+    address: str
+    state: str = "connecting"
+    error: str = ""
+    sessions: int = 0
+    rewinds: int = 0
+    units: int = 0
+    raw_bytes: int = 0
+    encoded_bytes: int = 0
+    rtt_ms: float | None = None
+    clock_ahead_ms: float | None = None
+    acked: dict[int, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it, with names as keys."""
+        names = self.__slots__
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(slots=True)
 class ReceiverStatus:
     """What is known of one incoming link; `cursors` are durable here."""
 

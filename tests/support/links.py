@@ -13,7 +13,8 @@ from connectors.memory import MemoryCluster, MemoryLog
 from streams import topics
 from streams.agents.receiver import Incoming, Receiver
 from streams.agents.replica import Replica
-from streams.agents.sender import Outgoing, SenderStatus, run_sender
+from streams.agents.sender import Outgoing, run_sender
+from streams.agents.status import SenderStatus
 from tests.support.kafka import free_port
 from transport.frame import Frame, FrameDecoder
 from transport.session.events import Identity, LinkSettings
