@@ -1,6 +1,7 @@
 """The demo's main job: write, cut, heal, wait until equal, audit."""
 
 import asyncio
+import dataclasses
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -105,12 +106,7 @@ def _known_regions(
         if item.region not in names:
             names[item.region] = next(turn)
         region = names[item.region]
-        if region == item.region:
-            yield item
-        else:
-            yield EntityDocument(
-                item.time_ms, item.entity, item.entity_type, item.document, region, item.patch
-            )
+        yield item if region == item.region else dataclasses.replace(item, region=region)
 
 
 def _set_at(

@@ -74,9 +74,7 @@ class Replica:
     async def restore(self) -> None:
         """Load the snapshot and replay both topics to their present ends."""
         began = time.monotonic()
-        entity_count = 0
-        for state in self.store.partitions:
-            entity_count += await self._load_snapshot(state)
+        entity_count = await self._load_snapshots()
         snapshot_s = time.monotonic() - began
         own = {p.partition: p.vector.get(self.region, 0) for p in self.store.partitions}
         replayed = await self._replay(topics.STATE, own)
@@ -93,20 +91,17 @@ class Replica:
     async def fold_state(self, partition: int, record: LogRecord) -> None:
         """Fold a record of our own log."""
         state = self.store.partitions[partition]
+        place = Place(topics.STATE, partition, record.offset)
         if record.size_bytes > topics.SHIPPED_BYTES_MAX:
             error = RecordTooLargeError(
                 f"a record of {record.size_bytes:,} bytes: links carry "
                 f"{topics.SHIPPED_BYTES_MAX:,} at most, split the document"
             )
             if state.reject(self.region, record.offset):
-                await self._bury(
-                    self.region, Place(topics.STATE, partition, record.offset), record, error
-                )
+                await self._bury(self.region, place, record, error)
             return
         folded = state.fold(self.region, record.offset, record.record_time_ms, record.value)
-        await self._account(
-            self.region, Place(topics.STATE, partition, record.offset), record, folded
-        )
+        await self._account(self.region, place, record, folded)
 
     async def fold_replica(self, partition: int, record: LogRecord) -> None:
         """Fold a record of our replica topic."""
@@ -206,16 +201,18 @@ class Replica:
             else:
                 return
 
-    async def _load_snapshot(self, state: PartitionState) -> int:
-        reader = SnapshotReader(state)
-        ends = await self._log.end_offsets(topics.SNAPSHOTS)
+    async def _load_snapshots(self) -> int:
         starts = await self._log.start_offsets(topics.SNAPSHOTS)
-        at = {state.partition: starts[state.partition]}
-        async for _, record in _records(self._log, topics.SNAPSHOTS, at, ends):
-            reader.feed(record.key or b"", record.value)
-        count = reader.finish()
-        self._standing[state.partition] = reader.standing
-        self.replica_positions[state.partition] = reader.replica_offset
+        ends = await self._log.end_offsets(topics.SNAPSHOTS)
+        count = 0
+        for state in self.store.partitions:  # one by one: a reader holds all chunks of its own
+            partition, reader = state.partition, SnapshotReader(state)
+            at = {partition: starts[partition]}
+            async for _, record in _records(self._log, topics.SNAPSHOTS, at, ends):
+                reader.feed(record.key or b"", record.value)
+            count += reader.finish()
+            self._standing[partition] = reader.standing
+            self.replica_positions[partition] = reader.replica_offset
         return count
 
     async def _replay(self, topic: str, positions: dict[int, int]) -> int:
