@@ -15,6 +15,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainValidator,
     ValidationError,
     field_validator,
     model_validator,
@@ -39,9 +40,23 @@ def _check_addresses(value: str) -> str:
     return value
 
 
+def _check_peer(value: object) -> str | list[str]:
+    addresses = [value] if isinstance(value, str) else value
+    if (
+        not isinstance(addresses, list)
+        or not addresses
+        or len(set(map(str, addresses))) < len(addresses)
+    ):
+        raise ValueError("write host:port, or a list of different ones")
+    for address in addresses:
+        _check_address(str(address))
+    return value if isinstance(value, str) else list(addresses)
+
+
 Port = Annotated[int, Field(ge=1, le=_PORT_MAX)]
 Address = Annotated[str, AfterValidator(_check_address)]
 Addresses = Annotated[str, AfterValidator(_check_addresses)]
+Peer = Annotated[str | list[str], PlainValidator(_check_peer)]
 
 # What pydantic says of these names no remedy.
 _REMEDIES = {
@@ -119,7 +134,9 @@ class RegionConfig(_Section):
     state: StateConfig = StateConfig()
     link: LinkConfig = LinkConfig()
     web: WebConfig = WebConfig()
-    peers: dict[str, Address] = Field({}, description="link address of every other region")
+    peers: dict[str, Peer] = Field(
+        {}, description="link address of every other region, or a list: of its nodes and paths"
+    )
 
     @field_validator("region")
     @classmethod
@@ -133,6 +150,14 @@ class RegionConfig(_Section):
             if peer == self.region:
                 raise ConfigError(f"peers.{peer}", address, "that is this region itself: remove it")
         return self
+
+    @property
+    def peer_addresses(self) -> dict[str, list[str]]:
+        """Link addresses of every other region."""
+        return {
+            peer: [written] if isinstance(written, str) else written
+            for peer, written in self.peers.items()
+        }
 
     @property
     def node_name(self) -> str:

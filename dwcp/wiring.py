@@ -14,10 +14,11 @@ from connectors.producer import StateProducer
 from dwcp.config import RegionConfig
 from schemas.errors import BrokerDiedError, ConfigError, DwcpError, LogError
 from schemas.registry import Record
-from streams.agents.receiver import Incoming, Receiver
+from streams.agents.receiver import Receiver
 from streams.agents.replica import Replica
 from streams.agents.sender import Outgoing
 from streams.agents.status import SenderStatus
+from streams.agents.taking import Incoming
 from streams.app import AppSettings, build_app
 from streams.node import Gossip, digest_json
 from streams.topics import TopicSettings, topic_specs
@@ -64,11 +65,11 @@ class RegionNode:
         )
         digest = self._gossip.digest
         self._receiver = Receiver(
-            Incoming(identity, limits, self._log, self._replica, digest, self._hear)
+            Incoming(lambda: identity, limits, self._log, self._replica, digest, self._hear)
         )
         self._senders = [
             Outgoing(
-                identity,
+                lambda: identity,
                 limits,
                 self._log,
                 digest,
@@ -76,7 +77,8 @@ class RegionNode:
                 link.flush_ms,
                 SenderStatus(peer, address),
             )
-            for peer, address in sorted(config.peers.items())
+            for peer, addresses in sorted(config.peer_addresses.items())
+            for address in addresses
         ]
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -41,7 +41,7 @@ class Outgoing:
     """What a sender needs.
 
     Attributes:
-        identity: Who we are.
+        identity: Who we are at the moment: a new session may hold other partitions.
         settings: Limits and timers.
         log: Our log.
         digest: Says what we hold.
@@ -50,7 +50,7 @@ class Outgoing:
         status: Peer, address, and what comes of it.
     """
 
-    identity: Identity
+    identity: Callable[[], Identity]
     settings: LinkSettings
     log: Log
     digest: Callable[[], Record]
@@ -91,7 +91,7 @@ class _Shipping:
         self._status = outgoing.status
         self._wires: list[Wire] = []
         self._session = OutboundSession(
-            outgoing.identity, outgoing.status.peer, outgoing.settings, time.monotonic_ns()
+            outgoing.identity(), outgoing.status.peer, outgoing.settings, time.monotonic_ns()
         )
         self._opened = asyncio.Event()
         self._credit = asyncio.Event()
@@ -152,7 +152,7 @@ class _Shipping:
 
     def _on_established(self, event: Established) -> None:
         status = self._status
-        status.state, status.error = "up", ""
+        status.state, status.error, status.node = "up", "", event.node
         status.sessions += 1
         status.acked = dict(event.cursors)
         self._cursors = dict(event.cursors)

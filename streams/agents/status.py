@@ -9,6 +9,7 @@ class SenderStatus:
     """What is known of one outgoing link.
 
     Attributes:
+        node: Of the peer, which answers at `address`; empty until it has.
         state: `connecting`, `up`, `refused` or `down`.
         acked: Next offset the peer wants, by partition: all below is durable there.
         raw_bytes: Of all units since the node started; `encoded_bytes` after encoding.
@@ -16,6 +17,7 @@ class SenderStatus:
 
     peer: str
     address: str
+    node: str = ""
     state: str = "connecting"
     error: str = ""
     sessions: int = 0
@@ -38,6 +40,7 @@ class ReceiverStatus:
     """What is known of one incoming link; `cursors` are durable here."""
 
     peer: str
+    node: str = ""
     state: str = "up"
     error: str = ""
     sessions: int = 0

@@ -57,16 +57,17 @@ def _visible(visible: dict[str, Any]) -> Iterator[Metric]:
 
 
 def _links(links: list[dict[str, Any]]) -> Iterator[Metric]:
-    up = GaugeMetricFamily("dwcp_link_up", "1 when the session stands", labels=["peer"])
-    rtt = GaugeMetricFamily("dwcp_link_rtt_milliseconds", "Round trip", labels=["peer"])
+    labels = ["peer", "address"]
+    up = GaugeMetricFamily("dwcp_link_up", "1 when the session stands", labels=labels)
+    rtt = GaugeMetricFamily("dwcp_link_rtt_milliseconds", "Round trip", labels=labels)
     for link in links:
-        up.add_metric([link["peer"]], link["state"] == "up")
+        up.add_metric([link[label] for label in labels], link["state"] == "up")
         if link["rtt_ms"] is not None:
-            rtt.add_metric([link["peer"]], link["rtt_ms"])
+            rtt.add_metric([link[label] for label in labels], link["rtt_ms"])
     yield up
     yield rtt
     for name in _LINK_COUNTERS:
-        counter = CounterMetricFamily(f"dwcp_link_{name}", f"{name} of the link", labels=["peer"])
+        counter = CounterMetricFamily(f"dwcp_link_{name}", f"{name} of the link", labels=labels)
         for link in links:
-            counter.add_metric([link["peer"]], link[name])
+            counter.add_metric([link[label] for label in labels], link[name])
         yield counter

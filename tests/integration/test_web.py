@@ -459,11 +459,11 @@ async def test_the_metrics_are_what_prometheus_reads(node: Node) -> None:
         ("dwcp_lag_offsets", "us-east"): 9,
         ("dwcp_visible_milliseconds", "0.5"): 1,
         ("dwcp_visible_milliseconds", "0.99"): 2,
-        ("dwcp_link_up", LINK["peer"]): 1,
-        ("dwcp_link_up", "ap"): 0,
-        ("dwcp_link_rtt_milliseconds", LINK["peer"]): 12.5,
+        ("dwcp_link_up", "h:1", LINK["peer"]): 1,
+        ("dwcp_link_up", "h:1", "ap"): 0,
+        ("dwcp_link_rtt_milliseconds", "h:1", LINK["peer"]): 12.5,
         **{
-            (f"dwcp_link_{name}_total", peer): LINK[name]
+            (f"dwcp_link_{name}_total", "h:1", peer): LINK[name]
             for name in ("units", "raw_bytes", "encoded_bytes", "sessions", "rewinds")
             for peer in (LINK["peer"], "ap")
         },

@@ -11,10 +11,11 @@ from typing import Any, Final
 from connectors.log import LogRecord, NewRecord
 from connectors.memory import MemoryCluster, MemoryLog
 from streams import topics
-from streams.agents.receiver import Incoming, Receiver
+from streams.agents.receiver import Receiver
 from streams.agents.replica import Replica
 from streams.agents.sender import Outgoing, run_sender
 from streams.agents.status import SenderStatus
+from streams.agents.taking import Incoming
 from tests.support.kafka import free_port
 from transport.frame import Frame, FrameDecoder
 from transport.session.events import Identity, LinkSettings
@@ -90,7 +91,7 @@ class Region:
         """Listen for peers."""
         receiver = Receiver(
             Incoming(
-                self.identity,
+                lambda: self.identity,
                 settings,
                 self.log,
                 self.replica,
@@ -184,7 +185,7 @@ async def shipping(
     """Run a sender from `source` to the region `peer` at `address`."""
     status = SenderStatus(peer, address)
     outgoing = Outgoing(
-        identity or source.identity,
+        lambda: identity or source.identity,
         settings,
         source.log,
         source.digest,

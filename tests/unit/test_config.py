@@ -101,6 +101,19 @@ REFUSED: dict[str, tuple[Json, str, Any, str]] = {
     "peers a list": (with_fields(peers=["a"]), "peers", ["a"], "valid dictionary"),
     "peer's name": (with_fields(peers={"US_East": "h:1"}), "peers", "US_East", REGION),
     "peer's address": (with_fields(peers={"us-east": "h"}), "peers.us-east", "h", ADDRESS),
+    "a path's address": (
+        with_fields(peers={"us-east": ["h:1", "h"]}),
+        "peers.us-east",
+        ["h:1", "h"],
+        ADDRESS,
+    ),
+    "no path": (with_fields(peers={"us-east": []}), "peers.us-east", [], "different ones"),
+    "a path twice": (
+        with_fields(peers={"us-east": ["h:1", "h:1"]}),
+        "peers.us-east",
+        ["h:1", "h:1"],
+        "different ones",
+    ),
     "itself a peer": (
         with_fields(peers={"eu-west": "h:1"}),
         "peers.eu-west",
@@ -136,7 +149,14 @@ def test_addresses_may_be_names_numbers_or_bracketed() -> None:
     config = parse_config(with_fields(peers=peers, kafka={"bootstrap": "k1:9092,[::1]:9092"}))
 
     assert config.peers == peers
+    assert config.peer_addresses["a"] == ["link.example:7400"]
     assert config.kafka.bootstrap == "k1:9092,[::1]:9092"
+
+
+def test_a_peer_may_have_several_addresses() -> None:
+    config = parse_config(with_fields(peers={"us-east": ["a:1", "b:1"], "us-west": "c:1"}))
+
+    assert config.peer_addresses == {"us-east": ["a:1", "b:1"], "us-west": ["c:1"]}
 
 
 def test_the_shared_hash_covers_what_must_be_equal_and_nothing_else() -> None:

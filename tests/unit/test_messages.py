@@ -19,6 +19,7 @@ RECORDS: dict[FrameType, Record] = {
         "capabilities": ["a"],
         "key_spaces": [],
         "partition_count": 4,
+        "partitions": [0, 3],
     },
     FrameType.WELCOME: {
         "protocol": 1,

@@ -17,7 +17,9 @@ GOODBYE = encode_frame(message_frame(FrameType.GOODBYE, {"text": "bye"}))
 def test_a_handshake_carries_cursors_and_credit() -> None:
     out, into = outbound(), inbound()
 
-    assert tell(out, into) == [HelloReceived("ams", "ams-1", config_differs=False)]
+    assert tell(out, into) == [
+        HelloReceived("ams", "ams-1", frozenset({0, 1}), config_differs=False)
+    ]
     assert into.peer_region == "ams"
     assert not into.is_established
     into.welcome({0: 5, 1: 0})
@@ -31,9 +33,33 @@ def test_a_handshake_carries_cursors_and_credit() -> None:
 def test_another_configuration_is_told_and_does_no_harm() -> None:
     out, into = outbound(replace(AMS, config_hash="other")), inbound()
 
-    assert tell(out, into) == [HelloReceived("ams", "ams-1", config_differs=True)]
+    assert tell(out, into) == [
+        HelloReceived("ams", "ams-1", frozenset({0, 1}), config_differs=True)
+    ]
     into.welcome({})
     assert tell(into, out) == [Established("iad", "iad-1", {}, config_differs=True)]
+
+
+def test_only_partitions_that_both_nodes_hold_are_shipped() -> None:
+    out = outbound(replace(AMS, partition_count=4, partitions=(0, 2, 3)))
+    into = inbound(replace(IAD, partition_count=4, partitions=(1, 2, 3)))
+
+    assert tell(out, into) == [
+        HelloReceived("ams", "ams-1", frozenset({2, 3}), config_differs=False)
+    ]
+    with pytest.raises(AssertionError, match="not shared"):
+        into.welcome({0: 0})
+    into.welcome({2: 7, 3: 0})
+    assert tell(into, out) == [Established("iad", "iad-1", {2: 7, 3: 0}, config_differs=False)]
+
+
+def test_a_peer_that_wants_what_we_do_not_hold_breaks_the_protocol() -> None:
+    out, into = outbound(replace(AMS, partitions=(0,))), inbound()
+    into.receive_control(outbound().control_to_send(), 0, 0)
+    into.welcome({0: 0, 1: 0})
+
+    with pytest.raises(UnexpectedMessageError, match=r"\[0, 1\]: not ours"):
+        tell(into, out)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,11 @@ from schemas.registry import Record
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who we are, as the handshake says it."""
+    """Who we are, as the handshake says it.
+
+    Attributes:
+        partitions: Partitions that this node holds, ascending; None for all.
+    """
 
     cluster_id: str
     region: str
@@ -17,6 +21,14 @@ class Identity:
     partition_count: int
     capabilities: tuple[str, ...] = ("hde-window",)
     key_spaces: tuple[str, ...] = ("default",)
+    partitions: tuple[int, ...] | None = None
+
+    @property
+    def held(self) -> frozenset[int]:
+        """Partitions that this node holds."""
+        return frozenset(
+            range(self.partition_count) if self.partitions is None else self.partitions
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +52,15 @@ class LinkSettings:
 
 @dataclass(frozen=True, slots=True)
 class HelloReceived:
-    """A peer may come in: give it its cursors by `InboundSession.welcome`."""
+    """A peer may come in: give it its cursors by `InboundSession.welcome`.
+
+    Attributes:
+        partitions: Those that both nodes hold; cursors of others are not wanted.
+    """
 
     region: str
     node: str
+    partitions: frozenset[int]
     config_differs: bool
 
 

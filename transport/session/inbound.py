@@ -6,7 +6,7 @@ from typing import Final
 from schemas.errors import CreditExceededError, PeerRefusedError, UnexpectedMessageError
 from schemas.registry import Record
 from transport.frame import FLAG_LAST, PAYLOAD_BYTES_MAX, Frame, FrameDecoder, FrameType
-from transport.hde.window import FLAG_KEY, WindowDecoder, read_unit_header
+from transport.hde.flow import FLAG_KEY, FlowDecoder, read_unit_header
 from transport.messages import PROTOCOL_MAX, positions, read_message
 from transport.session.control import STATE_FLOW, ControlConnection
 from transport.session.events import Event, HelloReceived, Identity, LinkSettings, Unit
@@ -23,6 +23,9 @@ class InboundSession(ControlConnection):
         settings: Limits and timers.
         token: 16 unguessable bytes for the data connection.
         now_ns: Monotonic time.
+
+    Attributes:
+        partitions: What both nodes hold; known after HELLO, as are `peer_region` and `peer_node`.
     """
 
     def __init__(
@@ -30,6 +33,8 @@ class InboundSession(ControlConnection):
     ) -> None:
         super().__init__(identity, settings, now_ns)
         self.peer_region = ""
+        self.peer_node = ""
+        self.partitions: frozenset[int] = frozenset()
         self.token = token
         self.encoded_bytes = 0
         self._has_hello = False
@@ -40,7 +45,7 @@ class InboundSession(ControlConnection):
         self._received_bytes = 0
         self._credit_bytes = settings.credit_bytes
         self._dead_epoch: int | None = None
-        self._window = WindowDecoder(settings.unit_bytes_max)
+        self._flow = FlowDecoder(settings.unit_bytes_max)
 
     def receive_control(self, data: bytes, now_ns: int, wall_ms: int) -> list[Event]:
         """Take bytes of the control connection.
@@ -60,6 +65,7 @@ class InboundSession(ControlConnection):
 
     def welcome(self, cursors: Mapping[int, int]) -> None:
         """Let the peer in; `cursors` say from where its log is wanted."""
+        assert cursors.keys() <= self.partitions, "cursors of partitions that are not shared"
         self.is_established = True
         record = {
             "protocol": PROTOCOL_MAX,
@@ -109,7 +115,7 @@ class InboundSession(ControlConnection):
                 return None
             # A refused unit may have lied about its epoch: this is the sender's new one.
             self._dead_epoch = None
-        return self._window.decode(unit.payload)
+        return self._flow.decode(unit.payload)
 
     def acknowledge(self, unit: Unit, cursors: Mapping[int, int]) -> None:
         """Say that a unit is durable up to `cursors`, and grant its bytes anew."""
@@ -139,9 +145,10 @@ class InboundSession(ControlConnection):
             code, text = broken
             self._send(FrameType.REFUSAL, {"code": code, "text": text})
             raise PeerRefusedError(code, text)
-        self.peer_region = record["region"]
+        self.peer_region, self.peer_node = record["region"], record["node"]
+        self.partitions = self.identity.held & frozenset(record["partitions"])
         differs = record["config_hash"] != self.identity.config_hash
-        return HelloReceived(record["region"], record["node"], differs)
+        return HelloReceived(self.peer_region, self.peer_node, self.partitions, differs)
 
     def _units(self, frames: list[Frame]) -> list[Unit]:
         units = (self._on_unit_frame(frame) for frame in frames)

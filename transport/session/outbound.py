@@ -3,7 +3,7 @@
 from schemas.errors import PeerRefusedError, UnexpectedMessageError
 from schemas.registry import Record
 from transport.frame import FLAG_LAST, PAYLOAD_BYTES_MAX, Frame, FrameType, encode_frame
-from transport.hde.window import WindowEncoder
+from transport.hde.flow import FlowEncoder
 from transport.messages import (
     PROTOCOL_MAX,
     PROTOCOL_MIN,
@@ -40,7 +40,7 @@ class OutboundSession(ControlConnection):
         self.encoded_bytes = 0
         self._credit_bytes = 0
         self._sequence = 0
-        self._encoder = WindowEncoder(settings.level)
+        self._encoder = FlowEncoder(settings.level)
         self._send(
             FrameType.HELLO,
             {
@@ -54,6 +54,7 @@ class OutboundSession(ControlConnection):
                 "capabilities": sorted(identity.capabilities),
                 "key_spaces": sorted(identity.key_spaces),
                 "partition_count": identity.partition_count,
+                "partitions": sorted(identity.held),
             },
         )
 
@@ -129,4 +130,6 @@ class OutboundSession(ControlConnection):
         self._credit_bytes = record["credit_bytes"]
         differs = record["config_hash"] != self.identity.config_hash
         cursors = read_positions(record["cursors"])
+        if not cursors.keys() <= self.identity.held:
+            raise UnexpectedMessageError(f"the peer wants partitions {sorted(cursors)}: not ours")
         return Established(record["region"], record["node"], cursors, differs)
