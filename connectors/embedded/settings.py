@@ -46,14 +46,15 @@ _OURS: Final = frozenset(
         "controller.quorum.voters",
         "controller.quorum.bootstrap.servers",
         "controller.listener.names",
-        "listeners",
-        "listener.security.protocol.map",
         "inter.broker.listener.name",
         "log.dir",
         "log.dirs",
         "metadata.log.dir",
     }
 )
+
+_MORE: Final = ("listeners", "advertised.listeners", "listener.security.protocol.map")
+"""What a caller gives of these comes on top of ours, so that the broker still reaches itself."""
 
 LOG_SETTINGS: Final = """\
 status = error
@@ -93,8 +94,8 @@ def broker_properties(
     Args:
         port: Where clients come in.
         controller_port: Where the node talks to itself.
-        settings: Kafka's settings over `DEFAULTS`. `advertised.listeners` may be among them (a
-            proxy before the broker), others that this module writes may not.
+        settings: Kafka's settings over `DEFAULTS`. Of those that this module writes only the
+            three of listeners may be among them; they add listeners to ours, see `front`.
         data_name: Name of the data folder.
 
     Raises:
@@ -115,9 +116,28 @@ def broker_properties(
         "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": data_name,
         **DEFAULTS,
-        **settings,
     }
+    for key, value in settings.items():
+        lines[key] = f"{lines[key]},{value}" if key in _MORE else value
     return "".join(f"{_escaped(key)}={_escaped(value)}\n" for key, value in lines.items())
+
+
+def front(port: int, proxy_port: int) -> dict[str, str]:
+    """Return settings that add a listener for clients that come through a proxy on loopback.
+
+    Kafka's clients go on to the address that a broker advertises on the listener where they came
+    in: a proxy is passed by unless that address is its own. Whoever comes in on the broker's own
+    port (a checker; the broker itself, for its transactions' markers) never meets the proxy.
+
+    Args:
+        port: Where the proxy connects to.
+        proxy_port: Where the proxy listens.
+    """
+    return {
+        "listeners": f"FRONT://{LOOPBACK}:{port}",
+        "advertised.listeners": f"FRONT://{LOOPBACK}:{proxy_port}",
+        "listener.security.protocol.map": "FRONT:PLAINTEXT",
+    }
 
 
 def _escaped(text: str) -> str:

@@ -1,13 +1,14 @@
 """One direction of a shaped link: a queue of pieces, each with the time at which it arrives.
 
 Invariants: pieces arrive in the order in which they were put, never before delay plus
-transmission time; times of arrival never decrease along the queue, so one timer is enough.
+transmission time; times of arrival never decrease along the queue, so one timer is enough, also
+when delay or rate change under way.
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 _PIECE_BYTES_MAX = 1 << 16
@@ -33,6 +34,10 @@ class Source(Protocol):
         """Look again whether the lane has room."""
 
 
+Tap = Callable[[Source, Piece], bool]
+"""Sees what arrives and says whether it is delivered; for faults."""
+
+
 class Lane:
     """One direction, shared by all connections of the link in the order of their bytes.
 
@@ -41,26 +46,36 @@ class Lane:
         rate_bytes_per_s: What the lane carries, bytes per second; None for no limit.
         queue_bytes_max: What may wait besides what is in flight, bytes; it is exceeded by one
             read at most.
+
+    Attributes:
+        is_frozen: Whether nothing arrives.
+        tap: Asked about everything that arrives, if set.
     """
 
     def __init__(
         self, delay_s: float, rate_bytes_per_s: float | None, queue_bytes_max: int
     ) -> None:
+        self._queue_bytes_max = queue_bytes_max
+        self._queue: deque[tuple[float, Source, Piece]] = deque()
+        self._free_at_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self.is_frozen = False
+        self.tap: Tap | None = None
+        self.sources: set[Source] = set()
+        self.queued_bytes = 0
+        self.arrived_bytes = 0
+        self.is_full = False
+        self.reshape(delay_s, rate_bytes_per_s)
+
+    def reshape(self, delay_s: float, rate_bytes_per_s: float | None) -> None:
+        """Change delay and rate of what is put from now on; the queue keeps its times."""
         rate = rate_bytes_per_s or _UNSHAPED_BYTES_PER_S
         self._delay_s = delay_s
         self._s_per_byte = 1 / rate_bytes_per_s if rate_bytes_per_s else 0.0
         self._piece_bytes = int(min(_PIECE_BYTES_MAX, max(_PIECE_BYTES_MIN, rate * _PIECE_S)))
-        self._queue: deque[tuple[float, Source, Piece]] = deque()
-        self._free_at_s = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self._is_frozen = False
-        self.sources: set[Source] = set()
         in_flight_bytes = int(rate * delay_s)  # keeps the lane busy; only beyond it do bytes wait
-        self._full_bytes = in_flight_bytes + queue_bytes_max
-        self._roomy_bytes = in_flight_bytes + queue_bytes_max // 2
-        self.queued_bytes = 0
-        self.arrived_bytes = 0
-        self.is_full = False
+        self._full_bytes = in_flight_bytes + self._queue_bytes_max
+        self._roomy_bytes = in_flight_bytes + self._queue_bytes_max // 2
 
     def put(self, source: Source, data: bytes | None) -> None:
         """Send bytes, or what stands for the end or the abort of a stream, down the lane."""
@@ -73,14 +88,14 @@ class Lane:
 
     def freeze(self) -> None:
         """Let nothing arrive."""
-        self._is_frozen = True
+        self.is_frozen = True
         if self._timer:
             self._timer.cancel()
             self._timer = None
 
     def thaw(self) -> None:
         """Send what is queued once more, from now; not what no one alive asked for."""
-        self._is_frozen = False
+        self.is_frozen = False
         now_s = self._free_at_s = time.monotonic()
         parcels, self._queue = self._queue, deque()
         self.queued_bytes = 0
@@ -107,11 +122,14 @@ class Lane:
     def _append(self, source: Source, piece: Piece, now_s: float) -> None:
         size = len(piece or b"")
         self._free_at_s = max(now_s, self._free_at_s) + size * self._s_per_byte
-        self._queue.append((self._free_at_s + self._delay_s, source, piece))
+        at_s = self._free_at_s + self._delay_s
+        if self._queue:
+            at_s = max(at_s, self._queue[-1][0])  # a shorter delay overtakes nobody
+        self._queue.append((at_s, source, piece))
         self.queued_bytes += size
 
     def _arm(self) -> None:
-        if self._queue and self._timer is None and not self._is_frozen:
+        if self._queue and self._timer is None and not self.is_frozen:
             wait_s = max(0.0, self._queue[0][0] - time.monotonic())
             self._timer = asyncio.get_running_loop().call_later(wait_s, self._arrive)
 
@@ -122,7 +140,8 @@ class Lane:
             _, source, piece = self._queue.popleft()
             self.queued_bytes -= len(piece or b"")
             self.arrived_bytes += len(piece or b"")
-            source.deliver(piece)
+            if self.tap is None or self.tap(source, piece):
+                source.deliver(piece)
         self._after_arrivals()
 
     def _after_arrivals(self) -> None:

@@ -10,7 +10,12 @@ from connectors.embedded.broker import KafkaBroker
 from connectors.embedded.folder import BrokerFolder
 from connectors.embedded.host import LOOPBACK, free_port, require_free_port, require_room
 from connectors.embedded.java import Java
-from connectors.embedded.settings import broker_command, broker_properties, new_cluster_id
+from connectors.embedded.settings import (
+    broker_command,
+    broker_properties,
+    front,
+    new_cluster_id,
+)
 from schemas.errors import BrokerStartError, ConfigError, DiskSpaceError, PortInUseError
 
 JAVA = Java(Path("/java/bin/java"), 17)
@@ -26,14 +31,24 @@ def test_a_broker_listens_on_loopback_only_and_names_no_path() -> None:
 
 
 def test_settings_go_over_our_defaults_but_not_over_what_makes_it_ours() -> None:
-    chosen = {"num.partitions": "9", "advertised.listeners": "PLAINTEXT://127.0.0.1:1"}
+    chosen = {"num.partitions": "9", "background.threads": "2"}
     lines = broker_properties(9092, 9093, chosen).splitlines()
 
     assert "num.partitions=9" in lines
-    assert "advertised.listeners=PLAINTEXT://127.0.0.1:1" in lines
+    assert "background.threads=2" in lines
     assert len(lines) == len({line.split("=")[0] for line in lines})
     with pytest.raises(ConfigError, match=r"settings\[log.dirs\] = '/x'"):
         broker_properties(9092, 9093, {"log.dirs": "/x"})
+
+
+def test_a_listener_behind_a_proxy_comes_beside_our_own() -> None:
+    text = broker_properties(9092, 9093, front(9094, 9095))
+    lines = dict(line.split("=", 1) for line in text.splitlines())
+
+    assert lines["listeners"].endswith(",FRONT://127.0.0.1:9094")
+    assert lines["advertised.listeners"] == ("PLAINTEXT://127.0.0.1:9092,FRONT://127.0.0.1:9095")
+    assert lines["listener.security.protocol.map"].endswith(",FRONT:PLAINTEXT")
+    assert lines["inter.broker.listener.name"] == "PLAINTEXT"
 
 
 def test_properties_are_escaped_as_java_reads_them() -> None:
