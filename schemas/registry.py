@@ -78,11 +78,16 @@ def _written() -> dict[bytes, tuple[str, Any, Any]]:
     return known
 
 
+def encode_with(parsed: Any, datum: Any) -> bytes:
+    """Encode by any parsed schema, without header."""
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, parsed, datum)
+    return out.getvalue()
+
+
 def encode_bare(name: str, record: Record) -> bytes:
     """Encode a record without header, for messages whose type is named elsewhere."""
-    out = io.BytesIO()
-    fastavro.schemaless_writer(out, schema(name), record)
-    return out.getvalue()
+    return encode_with(schema(name), record)
 
 
 def decode_bare(name: str, data: bytes) -> Record:

@@ -14,6 +14,7 @@ _COMMANDS: Final = {
     "config": "Show or check a region's configuration.",
     "deadletter": "List and show records that could not be handled.",
     "demo": "Three regions on this machine: write, cut, converge, compare.",
+    "hde": "Measure how few bytes the link's codecs need.",
     "kafka": "Start, stop and look at a broker of our own.",
     "produce": "Write entity documents (JSONL) into a region.",
     "region": "Run one region's node.",

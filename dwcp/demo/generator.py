@@ -121,7 +121,7 @@ class _Entity(abc.ABC):
             change = self.change(time_ms, region, patch=patch)
         else:
             patch |= self.details(dice, time_ms)
-            self.document = _patched(self.document, patch)
+            self.document = patched(self.document, patch)
             change = self.put(time_ms, region)
         self.moved_ms = time_ms
         return change
@@ -268,8 +268,11 @@ def _happens(dice: random.Random, chance: float) -> bool:
     return dice.random() < chance
 
 
-def _patched(document: dict[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy the objects on the way to each field that is set, and share all others."""
+def patched(document: dict[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document with fields set by JSON pointer.
+
+    Objects on the way to each field are copied, all others are shared.
+    """
     result = dict(document)
     fresh: dict[tuple[str, ...], dict[str, Any]] = {}
     for pointer, value in patch.items():

@@ -1,0 +1,168 @@
+"""`dwcp hde`: what the codecs make of a stream."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from dwcp.cli.output import console, emit_json, json_option, reports_errors
+
+if TYPE_CHECKING:
+    from dwcp.hde.events import Source
+
+_TOPIC_EVENTS_MAX = 100_000
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  dwcp hde bench --input documents.jsonl
+  dwcp hde bench --stream synthetic-pod --events 20000 --json
+  dwcp hde bench --topic orders --bootstrap 127.0.0.1:9092
+  dwcp hde stream vm --out vm.jsonl
+"""
+)
+def hde() -> None:
+    """Measure how few bytes the link's codecs need."""
+
+
+def stream_options(command: Any) -> Any:
+    """Add what a named stream is made from."""
+    for option in (
+        click.option("--events", type=click.IntRange(min=1), help="Events; of an input, at most."),
+        click.option("--entities", type=click.IntRange(min=1), help="Of a named stream."),
+        click.option("--seed", default=1, show_default=True, help="Of a named stream."),
+        click.option(
+            "--data",
+            type=click.Path(path_type=Path),
+            envvar="DWCP_DATA",
+            help="Folder of the test data that vm, node and pod are made from.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@hde.command()
+@click.option("--input", "path", help="JSONL (.gz too), an Avro container file, or - for stdin.")
+@click.option("--stream", help="vm, node, pod, synthetic-vm, synthetic-node or synthetic-pod.")
+@click.option("--topic", help="A Kafka topic; reads what it holds now.")
+@click.option("--bootstrap", default="127.0.0.1:9092", show_default=True, help="Of --topic.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Passes; speeds are their median.",
+)
+@stream_options
+@json_option
+@reports_errors
+def bench(repeats: int, *, as_json: bool, **chosen: Any) -> None:
+    """Encode an input with every level and every rival, decode it, compare every byte."""
+    from dwcp.hde.bench import run_bench  # noqa: PLC0415 - `dwcp --help` stays fast
+
+    source = _source(chosen)
+    columns = (TextColumn("{task.completed:,} events"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("events", total=None)
+        report = run_bench(
+            source, repeats=repeats, progress=lambda count: bar.update(task, completed=count)
+        )
+    for name in ("rows", "first_snapshot"):
+        console.print(_table(name, report), width=120)
+    if as_json:
+        emit_json(report)
+
+
+@hde.command()
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="JSONL to write.")
+@stream_options
+@json_option
+@reports_errors
+def stream(name: str, out: Path, *, as_json: bool, **chosen: Any) -> None:
+    """Write a named stream as JSONL, for `dwcp demo --input` and others."""
+    import hashlib  # noqa: PLC0415
+
+    from dwcp.hde.events import json_line  # noqa: PLC0415
+    from dwcp.hde.streams import open_stream  # noqa: PLC0415
+    from schemas.changes import dump_document  # noqa: PLC0415
+
+    made = open_stream(name, _plan(chosen))
+    digest, count = hashlib.sha256(), 0
+    with out.open("wb") as file:
+        for item in made.items:
+            text = None if item.document is None else dump_document(item.document)
+            line = json_line(item, text) + b"\n"
+            digest.update(line)
+            file.write(line)
+            count += 1
+    found = {"stream": name, "events": count, "sha256": digest.hexdigest()}
+    if made.dice is not None:
+        found["floor_bytes"] = round(made.dice.bits / 8)
+    console.print(f"{count:,} events, sha256 {found['sha256']}")
+    if as_json:
+        emit_json(found)
+
+
+def _source(chosen: dict[str, Any]) -> "Source":
+    from dwcp.hde.events import stream_source  # noqa: PLC0415
+    from dwcp.hde.inputs import file_source, topic_source  # noqa: PLC0415
+    from dwcp.hde.streams import open_stream  # noqa: PLC0415
+
+    named = {name: chosen[name] for name in ("path", "stream", "topic") if chosen[name]}
+    if len(named) != 1:
+        raise click.UsageError("give one of --input, --stream and --topic")
+    if "path" in named:
+        return file_source(named["path"], chosen["events"])
+    if "topic" in named:
+        count = chosen["events"] or _TOPIC_EVENTS_MAX
+        return topic_source(chosen["bootstrap"], named["topic"], count)
+    plan = _plan(chosen)
+    name = named["stream"]
+    open_stream(name, plan)  # a wrong name is told before anything runs
+    return stream_source(lambda: open_stream(name, plan), name)
+
+
+def _plan(chosen: dict[str, Any]) -> Any:
+    from dwcp.hde.streams import DATA, ENTITY_COUNT, EVENT_COUNT, Plan  # noqa: PLC0415
+
+    return Plan(
+        chosen["entities"] or ENTITY_COUNT,
+        chosen["events"] or EVENT_COUNT,
+        chosen["seed"],
+        chosen["data"] or DATA,
+    )
+
+
+def _table(name: str, report: dict[str, Any]) -> Table:
+    """Draw rows; our own levels bold."""
+    titles = {"rows": "all events", "first_snapshot": "first sight of every entity only"}
+    title = f"{report['input']}: {titles[name]}; sha256 {report['sha256'][:16]}"
+    table = Table(title=title, title_justify="left", box=None)
+    table.add_column("batch", justify="right")
+    table.add_column("codec")
+    columns = ["B/event", "x raw", "x JSON", "2nd half", "encode/s", "decode/s", "MB/s", "MB/s"]
+    rows = report[name]
+    has_floor = any("times_floor" in row for row in rows)
+    for column in [*columns, *(["x floor"] if has_floor else [])]:
+        table.add_column(column, justify="right")
+    for row in rows:
+        cells = [
+            str(row["batch"]),
+            row["level"],
+            f"{row['bytes_per_event']:,.1f}",
+            f"{row['ratio']:,.1f}",
+            f"{row['json_ratio']:,.1f}",
+            f"{row['late_bytes_per_event']:,.1f}",
+            f"{row['encode_events_per_s']:,}",
+            f"{row['decode_events_per_s']:,}",
+            f"{row['encode_mb_s']:,.0f}",
+            f"{row['decode_mb_s']:,.0f}",
+        ]
+        cells += [f"{row['times_floor']:.2f}"] if has_floor else []
+        table.add_row(*cells, style="" if row["rival"] else "bold")
+    return table

@@ -1,0 +1,1 @@
+"""How few bytes: streams of documents, and what every codec makes of them."""

@@ -1,0 +1,86 @@
+"""Who takes part: our levels, and what a user would otherwise have."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final, NamedTuple, Protocol
+
+import zstandard
+
+from transport.hde.window import WindowDecoder, WindowEncoder
+
+BATCH_BYTES: Final = "512 KiB"
+BATCHES: Final[tuple[int | str, ...]] = (1, 2, 100, 500, BATCH_BYTES)
+RIVAL_LEVELS: Final = (1, 3, 6)
+UNIT_BYTES_MAX: Final = 1 << 30
+
+
+class Codec(Protocol):
+    """Both ends of one codec."""
+
+    def encode(self, raw: bytes, /) -> bytes:
+        """Encode one unit."""
+        ...
+
+    def decode(self, encoded: bytes, /) -> bytes:
+        """Decode it, in the order of encoding."""
+        ...
+
+
+class Lane(NamedTuple):
+    """One row of the table.
+
+    Attributes:
+        level: Name of the codec.
+        batch: Events in a unit, or its size as text.
+        is_rival: What a user would otherwise pick.
+        make: Makes a fresh codec.
+    """
+
+    level: str
+    batch: int | str
+    is_rival: bool
+    make: Callable[[], Codec]
+
+
+class FlowCodec:
+    """A flow of ours, both ends."""
+
+    def __init__(self, level: int) -> None:
+        self._encoder = WindowEncoder(level)
+        self._decoder = WindowDecoder(UNIT_BYTES_MAX)
+
+    def encode(self, raw: bytes) -> bytes:
+        """See `Codec`."""
+        return self._encoder.encode(raw)
+
+    def decode(self, encoded: bytes) -> bytes:
+        """See `Codec`."""
+        return self._decoder.decode(encoded)
+
+
+class ZstdCodec:
+    """Each unit on its own, as Kafka's producers compress their batches."""
+
+    def __init__(self, level: int) -> None:
+        self._compressor = zstandard.ZstdCompressor(level=level)
+        self._decompressor = zstandard.ZstdDecompressor()
+
+    def encode(self, raw: bytes) -> bytes:
+        """See `Codec`."""
+        return self._compressor.compress(raw)
+
+    def decode(self, encoded: bytes) -> bytes:
+        """See `Codec`."""
+        return self._decompressor.decompress(encoded)
+
+
+LEVELS: Final[dict[str, int]] = {"H4": 3}
+
+
+def lanes() -> Iterator[Lane]:
+    """Yield all rows of the table."""
+    for batch in BATCHES:
+        for name, level in LEVELS.items():
+            yield Lane(name, batch, is_rival=False, make=partial(FlowCodec, level))
+        for level in RIVAL_LEVELS:
+            yield Lane(f"zstd-{level}", batch, is_rival=True, make=partial(ZstdCodec, level))
