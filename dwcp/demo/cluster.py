@@ -1,24 +1,19 @@
-"""Three regions on one machine: a Kafka and a node process each, joined by shaped links."""
+"""Some regions on one machine: a Kafka and node processes each, joined by shaped links."""
 
 import asyncio
-import contextlib
-import json
-import subprocess
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
-
-import aiohttp
+from typing import Any
 
 from connectors.embedded.broker import KafkaBroker
 from connectors.embedded.host import free_port
 from connectors.embedded.process import GuardedProcess
+from dwcp.demo.node import NodeProcess
 from dwcp.demo.shaper import ShapedLink
-from schemas.errors import NodeError
 
-READY_S: Final = 60.0
+LinkMaker = Callable[[int], ShapedLink]
+"""Makes the link to a port of this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +26,9 @@ class ClusterSettings:
         delay_ms: One-way delay of every link.
         rate_bytes_per_s: What every link carries each way; None for no limit.
         partition_count: Partitions of the state topic.
-        profiled: Region whose node writes a profile when it stops, if any.
+        profiled: Region whose first node writes a profile when it stops, if any.
+        node_count: Nodes in each region.
+        node_config: Further settings of every node, by section.
     """
 
     regions: Sequence[str]
@@ -40,110 +37,104 @@ class ClusterSettings:
     rate_bytes_per_s: float | None = 12_500_000.0
     partition_count: int = 4
     profiled: str | None = None
+    node_count: int = 1
+    node_config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class DemoRegion:
-    """One region's Kafka and node.
+    """One region's Kafka and nodes.
 
     Attributes:
         broker: Its Kafka.
-        url: Its node's web address.
+        nodes: Its nodes.
+        peers: Addresses of the other regions' nodes, by region.
     """
 
     def __init__(self, name: str, settings: ClusterSettings) -> None:
         self.name = name
         self.folder = settings.data_dir / name
         self.broker = KafkaBroker(self.folder / "kafka", port=free_port())
-        self.link_port = free_port()
-        self.web_port = free_port()
-        self.url = f"http://127.0.0.1:{self.web_port}"
-        self.peers: dict[str, str] = {}
-        self.profile_path = self.folder / "node.profile"
-        self._is_profiled = name == settings.profiled
-        self._partition_count = settings.partition_count
-        self._node: GuardedProcess | None = None
+        self.nodes = [
+            NodeProcess(
+                f"{name}-{number}",
+                self.folder / f"node-{number}",
+                is_profiled=number == 1 and name == settings.profiled,
+            )
+            for number in range(1, settings.node_count + 1)
+        ]
+        self.peers: dict[str, list[str]] = {}
+        self._settings = settings
 
-    async def start_node(self) -> None:
-        """Start the node process and wait until it answers.
+    @property
+    def url(self) -> str:
+        """The first node's web address."""
+        return self.nodes[0].url
+
+    @property
+    def node(self) -> GuardedProcess:
+        """The first node's process."""
+        return self.nodes[0].process
+
+    @property
+    def profile_path(self) -> Path:
+        """Where the first node's profile is, if it is the profiled one."""
+        return self.nodes[0].profile_path
+
+    async def start_node(self, number: int = 0) -> None:
+        """Start a node and wait until it is ready.
 
         Raises:
             NodeError: It ended or did not answer; with the end of its log.
         """
-        config = self.folder / "region.yaml"
-        config.write_text(json.dumps(self._config()))  # JSON is YAML
-        command = [sys.executable, "-m", "dwcp", "region", "--config", str(config)]
-        if self._is_profiled:
-            command += ["--profile", str(self.profile_path)]
-        with (self.folder / "node.log").open("ab") as log:
-            self._node = await GuardedProcess.start(
-                command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder
-            )
-        await self._wait_until_ready(self._node)
+        await self.nodes[number].start(self._config())
+
+    async def start_nodes(self) -> None:
+        """Start all nodes."""
+        await asyncio.gather(*(self.start_node(number) for number in range(len(self.nodes))))
 
     async def stop_node(self) -> None:
-        """Stop the node in an orderly way."""
-        if self._node is not None:
-            await self._node.stop()
+        """Stop all nodes in an orderly way."""
+        await asyncio.gather(*(node.stop() for node in self.nodes))
 
     def kill_node(self) -> None:
-        """Kill the node with SIGKILL."""
-        if self._node is not None:
-            self._node.kill()
-
-    @property
-    def node(self) -> GuardedProcess:
-        """The node's process."""
-        assert self._node is not None, "the node was not started"
-        return self._node
+        """Kill the first node with SIGKILL."""
+        self.nodes[0].kill()
 
     def stored_bytes(self, topic: str) -> int:
         """Return what the region's Kafka stores of a topic, as its producers compressed it."""
         logs = self.broker.data_dir.glob(f"log/{topic}-[0-9]*/*.log")
         return sum(path.stat().st_size for path in logs)
 
-    def last_words(self) -> str:
-        """Return the end of the node's log."""
-        text = (self.folder / "node.log").read_text(errors="replace")
-        return "\n".join(text.splitlines()[-15:])
-
     def _config(self) -> dict[str, Any]:
+        state = {"partition_count": self._settings.partition_count, "snapshot_interval_s": 10}
+        more = self._settings.node_config
         return {
+            **more,
             "region": self.name,
             "cluster": "demo",
-            "data_dir": str(self.folder / "node"),
-            "kafka": {"bootstrap": self.broker.bootstrap},
-            "state": {"partition_count": self._partition_count, "snapshot_interval_s": 10},
-            "link": {"listen": f"127.0.0.1:{self.link_port}"},
-            "web": {"port": self.web_port},
-            "peers": self.peers,
+            "kafka": {"bootstrap": self.broker.bootstrap, **more.get("kafka", {})},
+            "state": {**state, **more.get("state", {})},
+            "peers": {r: a if len(a) > 1 else a[0] for r, a in self.peers.items()},
         }
-
-    async def _wait_until_ready(self, node: GuardedProcess) -> None:
-        deadline = asyncio.get_running_loop().time() + READY_S
-        async with aiohttp.ClientSession() as session:
-            while asyncio.get_running_loop().time() < deadline:
-                if node.exit_code is not None:
-                    raise NodeError(f"the node of {self.name} ended:\n{self.last_words()}")
-                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                    async with session.get(f"{self.url}/status") as answer:
-                        if answer.ok and (await answer.json())["is_ready"]:
-                            return
-                await asyncio.sleep(0.1)
-        raise NodeError(f"{self.name} did not answer in {READY_S:g} s:\n{self.last_words()}")
 
 
 class DemoCluster:
     """All regions and the links between them.
 
+    Args:
+        settings: What they are like.
+        make_link: Makes each link; the settings' shape if None.
+
     Attributes:
         regions: By name.
-        links: By (from, to); the one that ships its log is `from`.
+        links: By (from, to), one for each node of `to`; `from` ships its log by it.
     """
 
-    def __init__(self, settings: ClusterSettings) -> None:
+    def __init__(self, settings: ClusterSettings, make_link: LinkMaker | None = None) -> None:
         self._settings = settings
+        self._make_link = make_link or self._shaped
         self.regions = {name: DemoRegion(name, settings) for name in settings.regions}
-        self.links: dict[tuple[str, str], ShapedLink] = {}
+        self.links: dict[tuple[str, str], list[ShapedLink]] = {}
 
     async def start(self) -> None:
         """Start brokers, links and nodes."""
@@ -154,24 +145,30 @@ class DemoCluster:
             for target in self.regions.values():
                 if origin is not target:
                     await self._join(origin, target)
-        await asyncio.gather(*(region.start_node() for region in self.regions.values()))
+        await asyncio.gather(*(region.start_nodes() for region in self.regions.values()))
 
     async def stop(self) -> None:
         """Stop everything, nodes first."""
         regions = self.regions.values()
         await asyncio.gather(*(region.stop_node() for region in regions))
-        await asyncio.gather(*(link.stop() for link in self.links.values()))
+        await asyncio.gather(*(link.stop() for links in self.links.values() for link in links))
         await asyncio.gather(*(region.broker.stop() for region in regions))
 
     def cut(self, region: str) -> None:
         """Cut all links of a region, both ways."""
-        for link in self._links_of(region):
+        for link in self.links_of(region):
             link.cut()
 
     def heal(self, region: str) -> None:
         """Heal them."""
-        for link in self._links_of(region):
+        for link in self.links_of(region):
             link.heal()
+
+    def links_of(self, region: str) -> Iterator[ShapedLink]:
+        """Yield all links that begin or end in a region."""
+        for ends, links in self.links.items():
+            if region in ends:
+                yield from links
 
     @property
     def bootstraps(self) -> dict[str, str]:
@@ -180,19 +177,20 @@ class DemoCluster:
 
     @property
     def urls(self) -> dict[str, str]:
-        """Web address of each region's node."""
+        """Web address of each region's first node."""
         return {name: region.url for name, region in self.regions.items()}
 
-    def _links_of(self, region: str) -> list[ShapedLink]:
-        return [link for ends, link in self.links.items() if region in ends]
+    def _shaped(self, port: int) -> ShapedLink:
+        settings = self._settings
+        return ShapedLink(
+            "127.0.0.1",
+            port,
+            delay_ms=settings.delay_ms,
+            rate_bytes_per_s=settings.rate_bytes_per_s,
+        )
 
     async def _join(self, origin: DemoRegion, target: DemoRegion) -> None:
-        link = ShapedLink(
-            "127.0.0.1",
-            target.link_port,
-            delay_ms=self._settings.delay_ms,
-            rate_bytes_per_s=self._settings.rate_bytes_per_s,
-        )
-        port = await link.start()
-        self.links[origin.name, target.name] = link
-        origin.peers[target.name] = f"127.0.0.1:{port}"
+        links = [self._make_link(node.link_port) for node in target.nodes]
+        self.links[origin.name, target.name] = links
+        ports = [await link.start() for link in links]
+        origin.peers[target.name] = [f"127.0.0.1:{port}" for port in ports]

@@ -234,11 +234,12 @@ def _heal_s(progress: Progress) -> float | None:
 
 def links_of(progress: Progress) -> Iterator[LinkResult]:
     """Yield what every link has carried so far."""
-    for (origin, target), shaped in sorted(progress.cluster.links.items()):
+    for origin, target in sorted(progress.cluster.links):
+        shaped = progress.cluster.links[origin, target]
         status = progress.statuses.get(origin, {"links_out": []})
         encoded = [link["encoded_bytes"] for link in status["links_out"] if link["peer"] == target]
         raw = progress.writers.raw_bytes[origin]
-        wire = shaped.forward_bytes + shaped.backward_bytes
+        wire = sum(link.forward_bytes + link.backward_bytes for link in shaped)
         stored = progress.cluster.regions[origin].stored_bytes(STATE)
         yield LinkResult(origin, target, raw, sum(encoded), wire, stored)
 
