@@ -37,7 +37,7 @@ from streams.replication import decode_batch, encode_batch, read_origin, replica
 from streams.state.partition import PartitionState
 from streams.state.snapshot import encode_chunks, take_dirty
 from streams.topics import SHIPPED_BYTES_MAX, STATE, TopicSettings, topic_specs
-from transport.hde.window import WindowDecoder, WindowEncoder
+from transport.hde.flow import FlowDecoder, FlowEncoder
 
 REGIONS = ("eu-west", "us-east", "ap-south")
 KINDS: tuple[Kind, ...] = ("documents", "patches")
@@ -112,9 +112,9 @@ def _one_pass(kind: Kind, change_count: int) -> dict[str, float]:
     ranges = [RecordRange(0, r.offset, r.offset + 1, [r]) for r in records]
     timed("fold own log", lambda: _fold_all(own, "eu-west", records))
     raw = timed("pack units", lambda: [encode_batch([r], SHIPPED_BYTES_MAX) for r in ranges])
-    encoder, decoder = WindowEncoder(), WindowDecoder(1 << 24)
-    units = timed("window encode (zstd 3)", lambda: [encoder.encode(one) for one in raw])
-    back = timed("window decode, hash", lambda: [decoder.decode(one) for one in units])
+    encoder, decoder = FlowEncoder(), FlowDecoder(1 << 24)
+    units = timed("encode unit", lambda: [encoder.encode(one) for one in raw])
+    back = timed("decode unit, hash", lambda: [decoder.decode(one) for one in units])
     unpacked = timed("unpack units", lambda: [decode_batch(one)[0] for one in back])
     cursors = {0: 0}
 

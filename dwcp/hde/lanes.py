@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, Protocol
 
 import zstandard
 
-from transport.hde.window import WindowDecoder, WindowEncoder
+from transport.hde.flow import FlowDecoder, FlowEncoder, FlowSettings
 
 BATCH_BYTES: Final = "512 KiB"
 BATCHES: Final[tuple[int | str, ...]] = (1, 2, 100, 500, BATCH_BYTES)
@@ -46,8 +46,8 @@ class FlowCodec:
     """A flow of ours, both ends."""
 
     def __init__(self, level: int) -> None:
-        self._encoder = WindowEncoder(level)
-        self._decoder = WindowDecoder(UNIT_BYTES_MAX)
+        self._encoder = FlowEncoder(FlowSettings(level))
+        self._decoder = FlowDecoder(UNIT_BYTES_MAX)
 
     def encode(self, raw: bytes) -> bytes:
         """See `Codec`."""

@@ -7,7 +7,7 @@ from typing import Final
 from streams import topics
 from tests.simulation.region import FOLDED, Node, Region, World
 from tests.simulation.sending import Shipping
-from transport.hde.window import HEADER as UNIT_HEADER
+from transport.hde.unit import HEADER as UNIT_HEADER
 
 FAULTS: Final = (  # methods of `Nemesis`, and how often each strikes
     ("cut_pair", 10),

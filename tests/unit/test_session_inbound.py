@@ -7,7 +7,7 @@ import pytest
 from schemas.errors import BadUnitError, CreditExceededError, UnexpectedMessageError
 from tests.support.sessions import TOKEN, established, inbound, outbound, ship, tell
 from transport.frame import FLAG_LAST, PAYLOAD_BYTES_MAX, Frame, FrameType, encode_frame
-from transport.hde.window import CODEC_RAW, FLAG_KEY, HEADER
+from transport.hde.unit import FLAG_KEY, HEADER, Level
 from transport.session.events import Acked, Unit
 from transport.session.handshake import Greeting
 
@@ -105,9 +105,9 @@ def test_a_unit_without_end_is_stopped() -> None:
 
 def test_a_unit_that_hides_its_size_from_the_credit_breaks_the_protocol() -> None:
     _, into = established()
-    payload = HEADER.pack(CODEC_RAW, FLAG_KEY, 0, 0, 0) + bytes(1_000)
+    payload = HEADER.pack(Level.RAW, FLAG_KEY, 0, 0, 0, 0) + bytes(1_000)
 
-    with pytest.raises(CreditExceededError, match="1,016 bytes for 0 raw"):
+    with pytest.raises(CreditExceededError, match="1,020 bytes for 0 raw"):
         into.receive_data(encode_frame(Frame(FrameType.UNIT, payload, 1, 1)), 0)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.sessions import established, frames, outbound, ship, tell
 from transport.frame import FLAG_LAST, PAYLOAD_BYTES_MAX, FrameType
-from transport.hde.window import FLAG_KEY, read_unit_header
+from transport.hde.unit import FLAG_KEY, read_unit_header
 from transport.session.control import STATE_FLOW
 from transport.session.events import Acked, Rewound
 

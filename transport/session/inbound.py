@@ -1,18 +1,16 @@
 """The end of a session that takes a peer's log in."""
 
 from collections.abc import Mapping
-from typing import Final
 
 from schemas.errors import CreditExceededError, PeerRefusedError, UnexpectedMessageError
 from schemas.registry import Record
 from transport.frame import FLAG_LAST, PAYLOAD_BYTES_MAX, Frame, FrameDecoder, FrameType
-from transport.hde.flow import FLAG_KEY, FlowDecoder, read_unit_header
+from transport.hde.flow import FlowDecoder
+from transport.hde.unit import FLAG_KEY, read_unit_header, unit_bytes_max
 from transport.messages import PROTOCOL_MAX, positions, read_message
 from transport.session.control import STATE_FLOW, ControlConnection
 from transport.session.events import Event, HelloReceived, Identity, LinkSettings, Unit
 from transport.session.handshake import Greeting, broken_rule
-
-_OVERHEAD_BYTES: Final = 256  # headers of the unit and of zstd: encoding grows a unit by less
 
 
 class InboundSession(ControlConnection):
@@ -174,7 +172,7 @@ class InboundSession(ControlConnection):
         self._sequence += 1
         self.encoded_bytes += len(payload)
         header = read_unit_header(payload)
-        if len(payload) > header.raw_bytes + header.raw_bytes // 1_024 + _OVERHEAD_BYTES:
+        if len(payload) > unit_bytes_max(header.raw_bytes):
             raise CreditExceededError(
                 f"unit {self._sequence} has {len(payload):,} bytes for {header.raw_bytes:,} raw"
             )

@@ -3,7 +3,7 @@
 from schemas.errors import PeerRefusedError, UnexpectedMessageError
 from schemas.registry import Record
 from transport.frame import FLAG_LAST, PAYLOAD_BYTES_MAX, Frame, FrameType, encode_frame
-from transport.hde.flow import FlowEncoder
+from transport.hde.flow import FlowEncoder, FlowSettings
 from transport.messages import (
     PROTOCOL_MAX,
     PROTOCOL_MIN,
@@ -40,7 +40,7 @@ class OutboundSession(ControlConnection):
         self.encoded_bytes = 0
         self._credit_bytes = 0
         self._sequence = 0
-        self._encoder = FlowEncoder(settings.level)
+        self._encoder = FlowEncoder(FlowSettings(settings.level))
         self._send(
             FrameType.HELLO,
             {

@@ -1,4 +1,4 @@
-"""The window: units refer to those before them, and no wrong byte ever comes out."""
+"""A flow: units refer to those before them, and no wrong byte ever comes out."""
 
 import random
 
@@ -6,34 +6,26 @@ import pytest
 import zstandard
 
 from schemas.errors import BadUnitError
-from transport.hde.window import (
-    CODEC_RAW,
-    CODEC_WINDOW,
-    EPOCH_MASK,
-    FLAG_KEY,
-    HEADER,
-    WindowDecoder,
-    WindowEncoder,
-    read_unit_header,
-)
+from transport.hde.flow import FlowDecoder, FlowEncoder, FlowSettings
+from transport.hde.unit import EPOCH_MASK, FLAG_KEY, HEADER, Level, read_unit_header
 
 NOISE = random.Random(1).randbytes(3_000)
 
 
-def decoder(raw_bytes_max: int = 1 << 20) -> WindowDecoder:
-    return WindowDecoder(raw_bytes_max)
+def decoder(raw_bytes_max: int = 1 << 20) -> FlowDecoder:
+    return FlowDecoder(raw_bytes_max)
 
 
 @pytest.mark.parametrize("level", [0, 1, 3])
 def test_units_come_back_in_order(level: int) -> None:
-    encoder, raws = WindowEncoder(level), [b"", NOISE, b"a", NOISE, b"x" * 100_000]
+    encoder, raws = FlowEncoder(FlowSettings(level)), [b"", NOISE, b"a", NOISE, b"x" * 100_000]
     into = decoder()
 
     assert [into.decode(encoder.encode(raw)) for raw in raws] == raws
 
 
 def test_what_went_before_makes_units_small() -> None:
-    encoder = WindowEncoder()
+    encoder = FlowEncoder()
     first, second = encoder.encode(NOISE), encoder.encode(NOISE)
 
     assert len(first) > len(NOISE)
@@ -41,24 +33,24 @@ def test_what_went_before_makes_units_small() -> None:
 
 
 def test_level_0_sends_raw() -> None:
-    unit = WindowEncoder(0).encode(NOISE)
+    unit = FlowEncoder(FlowSettings(0)).encode(NOISE)
 
-    assert read_unit_header(unit).codec == CODEC_RAW
+    assert read_unit_header(unit).codec == Level.RAW
     assert unit[HEADER.size :] == NOISE
 
 
 def test_the_first_unit_of_an_epoch_is_a_key_unit() -> None:
-    encoder = WindowEncoder()
+    encoder = FlowEncoder()
     heads = [read_unit_header(encoder.encode(b"x")) for _ in range(2)]
     encoder.reset()
     heads.append(read_unit_header(encoder.encode(b"x")))
 
     assert [(head.epoch, head.flags) for head in heads] == [(0, FLAG_KEY), (0, 0), (1, FLAG_KEY)]
-    assert {head.codec for head in heads} == {CODEC_WINDOW}
+    assert {head.codec for head in heads} == {Level.WINDOW}
 
 
 def test_a_new_epoch_refers_to_nothing_before_it() -> None:
-    encoder, into = WindowEncoder(), decoder()
+    encoder, into = FlowEncoder(), decoder()
     encoder.encode(NOISE)  # lost
     encoder.reset()
 
@@ -66,7 +58,7 @@ def test_a_new_epoch_refers_to_nothing_before_it() -> None:
 
 
 def test_epochs_are_counted_modulo_65536() -> None:
-    encoder = WindowEncoder(0)
+    encoder = FlowEncoder(FlowSettings(0))
     encoder.epoch = EPOCH_MASK
     encoder.reset()
 
@@ -74,7 +66,7 @@ def test_epochs_are_counted_modulo_65536() -> None:
 
 
 def test_a_unit_without_its_key_unit_is_refused() -> None:
-    encoder = WindowEncoder()
+    encoder = FlowEncoder()
     encoder.encode(NOISE)
 
     with pytest.raises(BadUnitError, match="epoch 0 without its key unit"):
@@ -82,7 +74,7 @@ def test_a_unit_without_its_key_unit_is_refused() -> None:
 
 
 def test_after_a_lost_unit_the_next_is_refused() -> None:
-    encoder, into = WindowEncoder(), decoder()
+    encoder, into = FlowEncoder(), decoder()
     into.decode(encoder.encode(b"first"))
     encoder.encode(NOISE)
 
@@ -92,12 +84,12 @@ def test_after_a_lost_unit_the_next_is_refused() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, HEADER.size - 1])
 def test_a_unit_shorter_than_its_header_is_refused(size: int) -> None:
-    with pytest.raises(BadUnitError, match="its header alone has 16"):
+    with pytest.raises(BadUnitError, match="its header alone has 20"):
         decoder().decode(bytes(size))
 
 
 def test_an_unknown_codec_is_refused() -> None:
-    unit = bytearray(WindowEncoder().encode(b"x"))
+    unit = bytearray(FlowEncoder().encode(b"x"))
     unit[0] = 9
 
     with pytest.raises(BadUnitError, match="codec 9"):
@@ -105,7 +97,7 @@ def test_an_unknown_codec_is_refused() -> None:
 
 
 def test_a_unit_that_says_it_is_too_large_is_refused_before_it_is_decoded() -> None:
-    unit = WindowEncoder(0).encode(b"x" * 11)
+    unit = FlowEncoder(FlowSettings(0)).encode(b"x" * 11)
 
     with pytest.raises(BadUnitError, match="11 bytes, 10 are allowed"):
         decoder(10).decode(unit)
@@ -113,7 +105,7 @@ def test_a_unit_that_says_it_is_too_large_is_refused_before_it_is_decoded() -> N
 
 def test_a_unit_that_grows_beyond_what_it_says_is_stopped() -> None:
     bomb = zstandard.ZstdCompressor().compress(bytes(200_000_000))
-    unit = HEADER.pack(CODEC_WINDOW, FLAG_KEY, 0, 1_000, 0) + bomb
+    unit = HEADER.pack(Level.WINDOW, FLAG_KEY, 0, 0, 1_000, 0) + bomb
 
     with pytest.raises(BadUnitError, match="not the 1,000"):
         decoder().decode(unit)
@@ -121,7 +113,7 @@ def test_a_unit_that_grows_beyond_what_it_says_is_stopped() -> None:
 
 @pytest.mark.parametrize("raw_max", [10, 1 << 20], ids=["too large", "damaged"])
 def test_after_a_refused_unit_nothing_of_its_epoch_is_decoded(raw_max: int) -> None:
-    encoder, into = WindowEncoder(0), decoder(raw_max)
+    encoder, into = FlowEncoder(FlowSettings(0)), decoder(raw_max)
     into.decode(encoder.encode(b"first"))
     refused = encoder.encode(b"x" * 20)
     with pytest.raises(BadUnitError):
@@ -134,7 +126,26 @@ def test_after_a_refused_unit_nothing_of_its_epoch_is_decoded(raw_max: int) -> N
 
 
 def test_a_window_larger_than_ours_is_refused() -> None:
-    unit = WindowEncoder(window_log=24).encode(random.Random(2).randbytes(100))
+    unit = FlowEncoder(FlowSettings(window_log=24)).encode(random.Random(2).randbytes(100))
 
     with pytest.raises(BadUnitError, match="zstd"):
         decoder().decode(unit)
+
+
+def test_a_unit_that_comes_twice_is_refused_even_if_it_is_raw() -> None:
+    unit, into = FlowEncoder(FlowSettings(0)), decoder()
+    into.decode(unit.encode(b"first"))
+    second = unit.encode(b"second")
+    into.decode(second)
+
+    with pytest.raises(BadUnitError, match="unit 1 came where unit 2 belongs"):
+        into.decode(second)
+
+
+@pytest.mark.parametrize("place", range(HEADER.size))
+def test_no_byte_of_the_header_can_be_damaged_unseen(place: int) -> None:
+    unit = bytearray(FlowEncoder(FlowSettings(0)).encode(b"raw bytes"))
+    unit[place] ^= 0x10
+
+    with pytest.raises(BadUnitError):
+        decoder().decode(bytes(unit))

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import BadUnitError
-from transport.hde.window import HEADER, WindowDecoder, WindowEncoder
+from transport.hde.flow import FlowDecoder, FlowEncoder, FlowSettings
+from transport.hde.unit import HEADER
 
 LIMIT = 1 << 16
 # Few letters and repeats: matches far back are what a lost unit would break.
@@ -18,7 +19,7 @@ raws = st.one_of(
 levels = st.sampled_from((0, 1, 3))
 
 
-def decoded(decoder: WindowDecoder, unit: bytes) -> bytes | None:
+def decoded(decoder: FlowDecoder, unit: bytes) -> bytes | None:
     try:
         return decoder.decode(unit)
     except BadUnitError:
@@ -27,7 +28,7 @@ def decoded(decoder: WindowDecoder, unit: bytes) -> bytes | None:
 
 @given(levels, st.lists(st.lists(raws, max_size=8), max_size=4))
 def test_units_of_all_epochs_come_back_as_they_went(level: int, epochs: list[list[bytes]]) -> None:
-    encoder, decoder = WindowEncoder(level), WindowDecoder(LIMIT)
+    encoder, decoder = FlowEncoder(FlowSettings(level)), FlowDecoder(LIMIT)
     for units in epochs:
         assert [decoder.decode(encoder.encode(raw)) for raw in units] == units
         encoder.reset()
@@ -37,7 +38,7 @@ def test_units_of_all_epochs_come_back_as_they_went(level: int, epochs: list[lis
 def test_units_lost_repeated_or_out_of_order_never_give_other_bytes(
     level: int, sent: list[bytes], data: st.DataObject
 ) -> None:
-    encoder, decoder = WindowEncoder(level), WindowDecoder(LIMIT)
+    encoder, decoder = FlowEncoder(FlowSettings(level)), FlowDecoder(LIMIT)
     units = [(encoder.encode(raw), raw) for raw in sent]
     shuffled = data.draw(st.lists(st.sampled_from(units), max_size=12))
 
@@ -48,7 +49,7 @@ def test_units_lost_repeated_or_out_of_order_never_give_other_bytes(
 @given(st.sampled_from((1, 3)), st.integers(64, 2_000), st.integers(0, 1_000))
 def test_a_unit_that_refers_to_a_lost_one_is_refused(level: int, size: int, seed: int) -> None:
     noise = Random(seed).randbytes(size)
-    encoder, decoder = WindowEncoder(level), WindowDecoder(LIMIT)
+    encoder, decoder = FlowEncoder(FlowSettings(level)), FlowDecoder(LIMIT)
     decoder.decode(encoder.encode(b"key"))
     lost, refers = encoder.encode(noise), encoder.encode(noise)
     assert len(refers) < len(lost)
@@ -61,7 +62,7 @@ def test_a_unit_that_refers_to_a_lost_one_is_refused(level: int, size: int, seed
 def test_a_flipped_or_cut_unit_is_refused_or_still_right(
     level: int, first: bytes, second: bytes, data: st.DataObject
 ) -> None:
-    encoder, decoder = WindowEncoder(level), WindowDecoder(LIMIT)
+    encoder, decoder = FlowEncoder(FlowSettings(level)), FlowDecoder(LIMIT)
     decoder.decode(encoder.encode(first))
     unit = bytearray(encoder.encode(second))
     if data.draw(st.booleans()):
@@ -77,6 +78,6 @@ def test_a_flipped_or_cut_unit_is_refused_or_still_right(
 def test_random_units_raise_bad_unit_or_nothing(
     codec: int, flags: int, raw_bytes: int, body: bytes
 ) -> None:
-    head = HEADER.pack(codec % 6, flags, 0, raw_bytes % (1 << 32), 7)
+    head = HEADER.pack(codec % 8, flags, 0, 0, raw_bytes % (1 << 32), 7)
 
-    assert decoded(WindowDecoder(LIMIT), head + body) is None
+    assert decoded(FlowDecoder(LIMIT), head + body) is None
