@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -12,6 +13,7 @@ from dwcp.cli.output import console, emit_json, json_option, reports_errors
 if TYPE_CHECKING:
     from dwcp.hde.events import Source
 
+TABLE_WIDTH = 116  # also where there is no terminal
 _TOPIC_EVENTS_MAX = 100_000
 
 
@@ -71,8 +73,9 @@ def bench(repeats: int, *, as_json: bool, **chosen: Any) -> None:
         report = run_bench(
             source, repeats=repeats, progress=lambda count: bar.update(task, completed=count)
         )
+    wide = Console(stderr=True, highlight=False, width=max(console.width, TABLE_WIDTH))
     for name in ("rows", "first_snapshot"):
-        console.print(_table(name, report), width=120)
+        wide.print(_table(name, report))
     if as_json:
         emit_json(report)
 

@@ -173,6 +173,35 @@ def born(template: Document, kind: str, number: int) -> Document:
     return copy
 
 
+def distinct_pod(pod: Document, number: int) -> Document:
+    """Give a copy what no two pods share: addresses and container ids."""
+    address = f"10.{128 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
+    status = {**pod["status"], "podIP": address, "podIPs": [{"ip": address}]}
+    if "containerStatuses" in status:
+        status["containerStatuses"] = [
+            {**one, "containerID": f"cri-o://{own_digest('container', number, at)}"}
+            for at, one in enumerate(status["containerStatuses"])
+        ]
+    return {**pod, "status": status}
+
+
+def distinct_node(node: Document, number: int, images: list[Document]) -> Document:
+    """Give a copy what no two nodes share: address, ids (blackened in the data), images."""
+    address = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+    addresses = [
+        {**one, "address": address} if one["type"] == "InternalIP" else one
+        for one in node["status"]["addresses"]
+    ]
+    info = {
+        **node["status"]["nodeInfo"],
+        "machineID": own_digest("machine", number)[:32],
+        "systemUUID": own_id("system", number),
+        "bootID": own_id("boot", number),
+    }
+    status = {**node["status"], "addresses": addresses, "nodeInfo": info, "images": images}
+    return {**node, "status": status}
+
+
 def _renamed(value: Any, names: dict[str, str]) -> Any:
     """Replace names in all texts; what holds none of them is shared, not copied."""
     if isinstance(value, str):
@@ -227,6 +256,11 @@ def _maybe_restarted(container: Document, dice: random.Random, now: str) -> Docu
 def iso(unix_s: float) -> str:
     """Write a time as the APIs do."""
     return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def own_digest(*parts: object) -> str:
+    """Derive 64 hexadecimal digits from what makes a thing itself."""
+    return hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()
 
 
 def own_id(*parts: object) -> str:

@@ -18,7 +18,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from dwcp.demo.inputs import EntityDocument
 from dwcp.hde.documents import (
@@ -27,6 +27,8 @@ from dwcp.hde.documents import (
     Document,
     Vm,
     born,
+    distinct_node,
+    distinct_pod,
     iso,
     live,
     load_objects,
@@ -117,11 +119,14 @@ def _vms(plan: Plan) -> Iterator[EntityDocument]:
 def _nodes(plan: Plan) -> Iterator[EntityDocument]:
     dice = random.Random(f"node {plan.seed}")
     images = _images(plan.data, dice)
-    templates = [_with_images(one, images) for one in load_objects(plan.data, "node")]
+    templates = load_objects(plan.data, "node")
     known: list[Document] = [{}] * plan.entity_count
     version = 2_000_000
     for _, time_ms, at in _rounds(dice, plan.entity_count, _NODE_ROUND_S):
-        one = known[at] or born(templates[at % len(templates)], "node", at)
+        one = known[at]
+        if not one:
+            held = dice.sample(images, min(_IMAGE_COUNT, len(images)))
+            one = distinct_node(born(templates[at % len(templates)], "node", at), at, held)
         version += dice.randrange(1, 900)
         one = known[at] = live(one, dice, iso(time_ms // 1000), version)
         if dice.random() < _IMAGES_CHANCE:
@@ -140,11 +145,6 @@ def _images(data: Path, dice: random.Random) -> list[Document]:
     return [{"names": [name], "sizeBytes": dice.randrange(10**7, 10**9)} for name in names]
 
 
-def _with_images(node: Document, images: list[Document]) -> Document:
-    status: dict[str, Any] = {**node["status"], "images": images[:_IMAGE_COUNT]}
-    return {**node, "status": status}
-
-
 def _pods(plan: Plan) -> Iterator[EntityDocument]:
     dice = random.Random(f"pod {plan.seed}")
     templates = load_objects(plan.data, "pod")
@@ -158,7 +158,9 @@ def _pods(plan: Plan) -> Iterator[EntityDocument]:
         if one and dice.random() < _REPLACED_CHANCE:
             yield EntityDocument(time_ms, one["metadata"]["uid"], "pod", None, None)
             one = {}
-        one = one or born(templates[at % len(templates)], "pod", next(births))
+        if not one:
+            number = next(births)
+            one = distinct_pod(born(templates[at % len(templates)], "pod", number), number)
         one = known[at] = live(one, dice, iso(time_ms // 1000), version)
         yield EntityDocument(time_ms, one["metadata"]["uid"], "pod", one, None)
 
