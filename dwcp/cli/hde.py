@@ -22,6 +22,7 @@ _TOPIC_EVENTS_MAX = 100_000
 Examples:
   dwcp hde bench --input documents.jsonl
   dwcp hde bench --stream synthetic-pod --events 20000 --json
+  dwcp hde bench --blobs --repeats 5
   dwcp hde bench --topic orders --bootstrap 127.0.0.1:9092
   dwcp hde stream vm --out vm.jsonl
 """
@@ -52,6 +53,9 @@ def stream_options(command: Any) -> Any:
 @click.option("--stream", help="vm, node, pod, synthetic-vm, synthetic-node or synthetic-pod.")
 @click.option("--topic", help="A Kafka topic; reads what it holds now.")
 @click.option("--bootstrap", default="127.0.0.1:9092", show_default=True, help="Of --topic.")
+@click.option("--blobs", is_flag=True, help="Whole objects against an old copy, made from --seed.")
+@click.option("--old", help="A file: the old copy of --new.")
+@click.option("--new", help="A file: an object to encode against --old.")
 @click.option(
     "--repeats",
     type=click.IntRange(min=1),
@@ -66,6 +70,9 @@ def bench(repeats: int, *, as_json: bool, **chosen: Any) -> None:
     """Encode an input with every level and every rival, decode it, compare every byte."""
     from dwcp.hde.bench import run_bench  # noqa: PLC0415 - `dwcp --help` stays fast
 
+    if chosen["blobs"] or chosen["old"] or chosen["new"]:
+        _bench_blobs(repeats, chosen, as_json=as_json)
+        return
     source = _source(chosen)
     columns = (TextColumn("{task.completed:,} events"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
@@ -78,6 +85,45 @@ def bench(repeats: int, *, as_json: bool, **chosen: Any) -> None:
         wide.print(_table(name, report))
     if as_json:
         emit_json(report)
+
+
+def _bench_blobs(repeats: int, chosen: dict[str, Any], *, as_json: bool) -> None:
+    from dwcp.hde.blob_bench import run_blob_bench  # noqa: PLC0415
+    from dwcp.hde.blobs import files_pair, made_pairs  # noqa: PLC0415
+
+    old, new = chosen["old"], chosen["new"]
+    if (old is None) != (new is None) or (chosen["blobs"] and old is not None):
+        raise click.UsageError("give --blobs, or both --old and --new")
+    pairs = made_pairs(chosen["seed"]) if old is None else iter([files_pair(old, new)])
+    report = run_blob_bench(pairs, repeats=repeats, progress=console.print)
+    wide = Console(stderr=True, highlight=False, width=max(console.width, TABLE_WIDTH))
+    wide.print(_blob_table(report["rows"]))
+    if as_json:
+        emit_json(report)
+
+
+def _blob_table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=None)
+    table.add_column("object")
+    table.add_column("codec")
+    for column in ("bytes", "ratio", "encode MB/s", "decode MB/s"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        cells = [
+            f"{row['encoded_bytes']:,}",
+            f"{row['ratio']:,.1f}",
+            f"{row['encode_mb_s']:,.0f}",
+            f"{row['decode_mb_s']:,.0f}",
+        ]
+        table.add_row(row["name"], row["level"], *cells, style="" if row["rival"] else "bold")
+    for row in rows:
+        if "choose_of_sending" in row:
+            table.caption = (
+                f"{row['name']}: finding out that nothing helps took "
+                f"{row['choose_of_sending']:.1%} of the CPU of sending it over loopback TCP; "
+                f"with the hash of its content {row['encode_of_sending']:.1%}"
+            )
+    return table
 
 
 @hde.command()

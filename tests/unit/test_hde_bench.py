@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 from dwcp.cli import main
 from dwcp.demo.inputs import read_jsonl
 from dwcp.hde.bench import LaneRun, run_bench
+from dwcp.hde.blob_bench import run_blob_bench
+from dwcp.hde.blobs import made_pairs
 from dwcp.hde.events import document_events
 from dwcp.hde.inputs import file_source
 from dwcp.hde.lanes import Lane, ZstdCodec
@@ -195,3 +197,28 @@ def test_a_stream_is_written_as_input(tmp_path: Path) -> None:
     again = file_source(str(out))
     assert sum(1 for _ in again.read()) == 30
     assert again.sha256 == found["sha256"]
+
+
+def test_blobs_of_files_are_measured_and_compared(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_bytes(b"0123456789abcdef" * 5_000)
+    new.write_bytes(b"x" + old.read_bytes())
+
+    report = report_of(bench("--old", str(old), "--new", str(new)))
+
+    ours = [row for row in report["rows"] if not row["rival"]]
+    assert [row["level"] for row in ours] == ["H2"]
+    assert {row["raw_bytes"] for row in report["rows"]} == {80_001}
+    assert bench("--old", str(old)).exit_code == 2
+    assert bench("--old", str(old), "--new", str(tmp_path / "none")).exit_code == 3
+
+
+def test_made_pairs_cover_what_a_blob_can_be() -> None:
+    pairs = list(made_pairs(image_bytes=1 << 20))
+    report = run_blob_bench(pairs, repeats=1, progress=lambda _: None)
+
+    names = [row["name"] for row in report["rows"] if not row["rival"]]
+    assert names == [pair.name for pair in pairs]
+    assert pairs[0].old != pairs[0].new
+    assert report["rows"][-2]["level"] == "raw"
+    assert report["rows"][-2]["send_cpu_s"] > 0

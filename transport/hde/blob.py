@@ -18,8 +18,8 @@ from typing import Final
 import numpy as np
 
 from schemas.errors import BadUnitError
-from transport.hde.codec import Codec, RawCodec, SameCodec, decode_alone, encode_alone
-from transport.hde.unit import HEADER, Level, content_hash, read_unit_header
+from transport.hde.codec import Codec, RawCodec, SameCodec, decode_alone
+from transport.hde.unit import Level, content_hash, pack_unit, read_unit_header
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -142,10 +142,16 @@ def encode_blob(raw: bytes, base: bytes = b"") -> bytes:
     Returns:
         One unit, at most 0.5 % larger than the object and its header.
     """
+    return b"".join(encode_blob_parts(raw, base))
+
+
+def encode_blob_parts(raw: bytes, base: bytes = b"") -> tuple[bytes, bytes]:
+    """Do as `encode_blob`, without a copy: header and body, to be sent one after the other."""
     codec = choose_codec(raw, base)
-    unit = encode_alone(codec, raw)
-    has_grown = codec.level != Level.RAW and len(unit) >= len(raw) + HEADER.size
-    return encode_alone(RawCodec(), raw) if has_grown else unit
+    body = codec.encode(raw)
+    if len(body) > len(raw):
+        codec, body = RawCodec(), raw
+    return pack_unit((codec.level, 0, 0, 0), raw, b"", codec.base), body
 
 
 def decode_blob(unit: bytes, raw_bytes_max: int, base: bytes = b"") -> bytes:
