@@ -94,10 +94,34 @@ class StateConfig(_Section):
     )
 
 
+class TlsConfig(_Section):
+    """PEM files of a link's encryption; `dwcp certs` makes them."""
+
+    ca: Path | None = Field(None, description="authorities that we trust")
+    cert: Path | None = Field(None, description="our region's certificate; read anew on change")
+    key: Path | None = Field(None, description="its key, unencrypted, readable by us only")
+
+    @property
+    def is_given(self) -> bool:
+        """Whether anything of it is configured."""
+        return self != TlsConfig()
+
+    def check(self, section: str) -> None:
+        """Raise `ConfigError` when only a part of it is given."""
+        for name, path in (("ca", self.ca), ("cert", self.cert), ("key", self.key)):
+            if self.is_given and path is None:
+                raise ConfigError(f"{section}.{name}", None, "give all three: ca, cert and key")
+
+
 class LinkConfig(_Section):
     """The links to other regions."""
 
     listen: Address = Field("127.0.0.1:7400", description="where peers reach us, host:port")
+    tls: TlsConfig = TlsConfig()
+    plain: bool = Field(
+        default=False,
+        description="true: no encryption and no proof of who a peer is; never on a WAN",
+    )
     heartbeat_ms: int = Field(1_000, ge=50, description="time between heartbeats")
     silence_ms: int = Field(
         5_000, ge=150, description="silence that ends a session; at least three heartbeats"
@@ -113,6 +137,13 @@ class LinkConfig(_Section):
         if self.silence_ms < 3 * self.heartbeat_ms:
             remedy = f"give at least three times link.heartbeat_ms, {3 * self.heartbeat_ms}"
             raise ConfigError("link.silence_ms", self.silence_ms, remedy)
+        return self
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        self.tls.check("link.tls")
+        if self.plain and self.tls.is_given:
+            raise ConfigError("link.plain", True, "remove it, or link.tls")  # noqa: FBT003 - the value
         return self
 
 
@@ -150,6 +181,21 @@ class RegionConfig(_Section):
             if peer == self.region:
                 raise ConfigError(f"peers.{peer}", address, "that is this region itself: remove it")
         return self
+
+    @model_validator(mode="after")
+    def _check_link(self) -> Self:
+        if self.is_linked and not (self.link.plain or self.link.tls.is_given):
+            remedy = (
+                "links are encrypted: give ca, cert and key (`dwcp certs init`, then "
+                "`dwcp certs issue`), or say `plain: true` where nobody else can reach them"
+            )
+            raise ConfigError("link.tls", None, remedy)
+        return self
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether this node has to do with others: else its link port stays closed."""
+        return bool(self.peers) or "listen" in self.link.model_fields_set
 
     @property
     def peer_addresses(self) -> dict[str, list[str]]:

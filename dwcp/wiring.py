@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -24,9 +24,15 @@ from streams.node import Gossip, digest_json
 from streams.topics import TopicSettings, topic_specs
 from streams.web.metrics import StatusCollector
 from streams.web.routes import Routes
+from transport.aio.tls import LinkTls, TlsFiles
 from transport.session.events import Identity, LinkSettings
 
 log = structlog.get_logger(__name__)
+
+PLAIN_TEXT: Final = (
+    "links are NOT encrypted and peers prove nothing: whoever reaches this port reads and writes "
+    "our state (link.plain: true; `dwcp certs` makes certificates)"
+)
 
 
 class RegionNode:
@@ -64,8 +70,11 @@ class RegionNode:
             level=link.level,
         )
         digest = self._gossip.digest
+        self._tls = _link_tls(config)
         self._receiver = Receiver(
-            Incoming(lambda: identity, limits, self._log, self._replica, digest, self._hear)
+            Incoming(
+                lambda: identity, limits, self._log, self._replica, digest, self._hear, self._tls
+            )
         )
         self._senders = [
             Outgoing(
@@ -76,6 +85,7 @@ class RegionNode:
                 self._hear,
                 link.flush_ms,
                 SenderStatus(peer, address),
+                self._tls,
             )
             for peer, addresses in sorted(config.peer_addresses.items())
             for address in addresses
@@ -119,6 +129,10 @@ class RegionNode:
             "lag": self._gossip.lag(),
             "visible_ms": replica.visible.to_json(),
             "restored": dict(replica.restored),
+            "encryption": {
+                "is_plain": self._config.link.plain,
+                "tls": self._tls and self._tls.to_json(),
+            },
             "refused_connections": dict(self._receiver.refused),
             "links_out": [outgoing.status.to_json() for outgoing in self._senders],
             "links_in": [s.to_json() for _, s in sorted(self._receiver.status.items())],
@@ -169,6 +183,11 @@ class RegionNode:
 
     async def _listen(self) -> None:
         address = self._config.link.listen
+        if not self._config.is_linked:
+            log.info("link.closed", text="no peers and no link.listen: nobody can come in")
+            return
+        if self._tls is None:
+            log.warning("link.PLAIN", listen=address, text=PLAIN_TEXT)
         try:
             await self._receiver.start(address)
         except OSError as error:
@@ -238,3 +257,10 @@ class RegionNode:
         except LogError as error:
             # The log still has everything: the next start replays a little more.
             log.warning("snapshot.failed", error=str(error))
+
+
+def _link_tls(config: RegionConfig) -> LinkTls | None:
+    files = config.link.tls
+    if files.ca is None or files.cert is None or files.key is None:
+        return None
+    return LinkTls(TlsFiles(files.ca, files.cert, files.key), config.cluster, config.region)

@@ -11,6 +11,7 @@ import click
 import dwcp
 
 _COMMANDS: Final = {
+    "certs": "Make, renew and show the certificates of links.",
     "config": "Show or check a region's configuration.",
     "deadletter": "List and show records that could not be handled.",
     "demo": "Three regions on this machine: write, cut, converge, compare.",

@@ -49,6 +49,7 @@ Examples:
 )
 @click.option("--delay-ms", default=25.0, show_default=True, help="One-way delay of the links.")
 @click.option("--link-mbit", default=100.0, show_default=True, help="Rate of each link; 0: none.")
+@click.option("--plain", is_flag=True, help="Links without TLS, to compare.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Keep all data and logs there.")
 @json_option
 @reports_errors
@@ -89,6 +90,7 @@ async def _demo(folder: Path, options: dict[str, Any]) -> Any:
         delay_ms=options["delay_ms"],
         rate_bytes_per_s=mbit * 125_000 if mbit else None,
         partition_count=plan.partition_count,
+        is_plain=options["plain"],
     )
     cluster = DemoCluster(settings)
     try:

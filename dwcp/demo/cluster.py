@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from connectors.embedded.broker import KafkaBroker
 from connectors.embedded.host import free_port
 from connectors.embedded.process import GuardedProcess
+from dwcp.certs import Authority
 from dwcp.demo.node import NodeProcess
 from dwcp.demo.shaper import ShapedLink
+
+CLUSTER: Final = "demo"
 
 LinkMaker = Callable[[int], ShapedLink]
 """Makes the link to a port of this machine."""
@@ -26,6 +29,7 @@ class ClusterSettings:
         delay_ms: One-way delay of every link.
         rate_bytes_per_s: What every link carries each way; None for no limit.
         partition_count: Partitions of the state topic.
+        is_plain: Whether the links are not encrypted; else by an authority of the cluster's own.
         profiled: Region whose first node writes a profile when it stops, if any.
         node_count: Nodes in each region.
         node_config: Further settings of every node, by section.
@@ -36,6 +40,7 @@ class ClusterSettings:
     delay_ms: float = 25.0
     rate_bytes_per_s: float | None = 12_500_000.0
     partition_count: int = 4
+    is_plain: bool = False
     profiled: str | None = None
     node_count: int = 1
     node_config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -111,11 +116,19 @@ class DemoRegion:
         return {
             **more,
             "region": self.name,
-            "cluster": "demo",
+            "cluster": CLUSTER,
             "kafka": {"bootstrap": self.broker.bootstrap, **more.get("kafka", {})},
             "state": {**state, **more.get("state", {})},
+            "link": {**self._encryption(), **more.get("link", {})},
             "peers": {r: a if len(a) > 1 else a[0] for r, a in self.peers.items()},
         }
+
+    def _encryption(self) -> dict[str, Any]:
+        if self._settings.is_plain:
+            return {"plain": True}
+        folder = self._settings.data_dir / "certs"
+        names = {"ca": "ca.pem", "cert": f"{self.name}.pem", "key": f"{self.name}.key"}
+        return {"tls": {kind: str(folder / name) for kind, name in names.items()}}
 
 
 class DemoCluster:
@@ -140,12 +153,21 @@ class DemoCluster:
         """Start brokers, links and nodes."""
         for region in self.regions.values():
             region.folder.mkdir(parents=True, exist_ok=True)
+        if not self._settings.is_plain:
+            self._issue_certificates()
         await asyncio.gather(*(region.broker.start() for region in self.regions.values()))
         for origin in self.regions.values():
             for target in self.regions.values():
                 if origin is not target:
                     await self._join(origin, target)
         await asyncio.gather(*(region.start_nodes() for region in self.regions.values()))
+
+    def _issue_certificates(self) -> None:
+        authority = Authority(self._settings.data_dir / "certs")
+        if not authority.ca_path.exists():  # else of an earlier run in the same folder
+            authority.init(CLUSTER)
+        for name in self.regions:
+            authority.issue(name)
 
     async def stop(self) -> None:
         """Stop everything, nodes first."""

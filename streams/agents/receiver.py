@@ -7,21 +7,13 @@ come from the replica topic itself, so a crash between append and acknowledgemen
 twice.
 """
 
-import asyncio
-from typing import Final
-
-import structlog
-
-from schemas.errors import DwcpError, LinkClosedError, PeerSilentError, UnexpectedMessageError
+from schemas.errors import UnexpectedMessageError
 from streams.agents.status import ReceiverStatus
 from streams.agents.taking import Incoming, Taking
-from transport.aio.connection import Wire, read_some, split_address
+from transport.aio.door import FrontDoor
+from transport.aio.wire import Wire
 from transport.frame import FrameType
 from transport.session.handshake import Greeting
-
-log = structlog.get_logger(__name__)
-
-CONNECTIONS_MAX: Final = 256
 
 
 class Receiver:
@@ -35,59 +27,23 @@ class Receiver:
     def __init__(self, incoming: Incoming) -> None:
         self.incoming = incoming
         self.status: dict[tuple[str, str], ReceiverStatus] = {}
-        self.refused: dict[str, int] = {}
         self._by_token: dict[bytes, Taking] = {}
         self._takings: list[Taking] = []
-        self._connections: dict[asyncio.Task[None], Wire] = {}
-        self._server: asyncio.Server | None = None
+        self._door = FrontDoor(
+            _greet, self._serve, incoming.tls, incoming.settings.silence_ms / 1_000
+        )
+        self.refused = self._door.refused
 
     async def start(self, address: str) -> None:
         """Listen on `host:port`; `OSError` when that is not possible."""
-        host, port = split_address(address)
-        self._server = await asyncio.start_server(self._accept, host, port)
+        await self._door.start(address)
 
     async def stop(self) -> None:
         """Stop listening and end all sessions; what is being appended is waited for."""
-        if self._server is not None:
-            self._server.close()
-        tasks = list(self._connections)
-        for wire in self._connections.values():
-            wire.close()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._door.stop()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        wire = Wire(reader, writer)
-        if len(self._connections) >= CONNECTIONS_MAX:
-            self._refuse("TooManyConnections", f"{CONNECTIONS_MAX} are open")
-            wire.close()
-            return
-        self._connections[task] = wire
-        try:
-            await self._serve(wire)
-        except LinkClosedError as error:
-            log.info("connection.closed", error=str(error))
-        except DwcpError as error:
-            self._refuse(error.reason, str(error))
-        finally:
-            del self._connections[task]
-            writer.close()
-
-    def _refuse(self, reason: str, text: str) -> None:
-        self.refused[reason] = self.refused.get(reason, 0) + 1
-        log.warning("connection.ended", reason=reason, error=text)
-
-    async def _serve(self, wire: Wire) -> None:
-        greeting = Greeting()
-        kind = None
-        try:
-            async with asyncio.timeout(self.incoming.settings.silence_ms / 1_000):
-                while kind is None:
-                    kind = greeting.feed(await read_some(wire))
-        except TimeoutError as error:
-            raise PeerSilentError("a connection that said nothing") from error
-        if kind is FrameType.HELLO:
+    async def _serve(self, wire: Wire, greeting: Greeting) -> None:
+        if greeting.kind is FrameType.HELLO:
             await Taking(self.incoming, self, wire, greeting).run()
             return
         taking = self._by_token.get(greeting.token)
@@ -118,3 +74,10 @@ class Receiver:
         """Return where the session writes what becomes of it."""
         key = (taking.session.peer_region, taking.session.peer_node)
         return self.status.setdefault(key, ReceiverStatus(*key))
+
+
+async def _greet(wire: Wire) -> Greeting:
+    greeting = Greeting()
+    while greeting.kind is None:
+        greeting.feed(await wire.read())
+    return greeting

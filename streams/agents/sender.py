@@ -1,6 +1,7 @@
 """One peer's sender: tails our log from the peer's cursor and ships it, for ever."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
@@ -9,12 +10,14 @@ from typing import Final
 import structlog
 
 from connectors.log import Log, RecordRange
-from schemas.errors import DwcpError, LinkClosedError, PeerRefusedError
+from schemas.errors import DwcpError, LinkClosedError, LinkError, PeerRefusedError, TlsError
 from schemas.registry import Record
 from streams import topics
 from streams.agents.status import SenderStatus
 from streams.replication import encode_batch
-from transport.aio.connection import Wire, dial, flush_control, pump_control, read_some, write_all
+from transport.aio.connection import dial, flush_control, pump_control
+from transport.aio.tls import LinkTls
+from transport.aio.wire import Wire
 from transport.session.events import (
     Acked,
     Established,
@@ -48,6 +51,7 @@ class Outgoing:
         on_digest: Told what the peer holds.
         flush_ms: Least time between units, so that small batches travel together.
         status: Peer, address, and what comes of it.
+        tls: How to encrypt; None: plain.
     """
 
     identity: Callable[[], Identity]
@@ -57,6 +61,7 @@ class Outgoing:
     on_digest: Callable[[str, Record], None]
     flush_ms: int
     status: SenderStatus
+    tls: LinkTls | None = None
 
 
 async def run_sender(outgoing: Outgoing) -> None:
@@ -69,7 +74,7 @@ async def run_sender(outgoing: Outgoing) -> None:
             await _Shipping(outgoing).run()
         except* DwcpError as group:
             error = _first(group)
-            is_refused = isinstance(error, PeerRefusedError)
+            is_refused = isinstance(error, PeerRefusedError | TlsError)
             status.state = "refused" if is_refused else "down"
             text = f"{error.reason}: {error}"
             if text != status.error:  # said once, not at every attempt
@@ -110,19 +115,21 @@ class _Shipping:
                 )
                 await self._opened.wait()
                 data = await self._dial(timeout_s)
-                await write_all(data, session.attach())
+                data.write(session.attach())
                 tasks.create_task(_until_closed(data))
                 await self._ship(data)
         finally:
             self._session.say_goodbye("the node stops or starts over")
             if self._wires:
-                flush_control(self._session, self._wires[0])
-                self._wires[0].writer.close()
+                with contextlib.suppress(LinkError):  # it ended in another way before
+                    flush_control(self._session, self._wires[0])
+                await self._wires[0].finish()
             for wire in self._wires[1:]:
                 wire.close()
 
     async def _dial(self, timeout_s: float) -> Wire:
-        wire = await dial(self._status.address, timeout_s)
+        status = self._status
+        wire = await dial(status.address, timeout_s, self._outgoing.tls, status.peer)
         self._wires.append(wire)
         return wire
 
@@ -153,6 +160,7 @@ class _Shipping:
     def _on_established(self, event: Established) -> None:
         status = self._status
         status.state, status.error, status.node = "up", "", event.node
+        status.is_encrypted = self._wires[0].is_encrypted
         status.sessions += 1
         status.acked = dict(event.cursors)
         self._cursors = dict(event.cursors)
@@ -197,7 +205,8 @@ class _Shipping:
         raw = encode_batch(ranges, topics.SHIPPED_BYTES_MAX)
         before = session.encoded_bytes
         frames = await asyncio.to_thread(session.send_unit, raw)
-        await write_all(data, frames)
+        data.write(frames)
+        await data.drain()
         status.units += 1
         status.raw_bytes += len(raw)
         status.encoded_bytes += session.encoded_bytes - before
@@ -207,7 +216,7 @@ class _Shipping:
 async def _until_closed(wire: Wire) -> None:
     """Notice when the data connection ends; the peer never writes on it."""
     while True:
-        await read_some(wire)
+        await wire.read()
 
 
 def _first(group: BaseExceptionGroup[DwcpError]) -> DwcpError:

@@ -11,6 +11,7 @@ class SenderStatus:
     Attributes:
         node: Of the peer, which answers at `address`; empty until it has.
         state: `connecting`, `up`, `refused` or `down`.
+        is_encrypted: Whether the last session was; None before the first.
         acked: Next offset the peer wants, by partition: all below is durable there.
         raw_bytes: Of all units since the node started; `encoded_bytes` after encoding.
     """
@@ -20,6 +21,7 @@ class SenderStatus:
     node: str = ""
     state: str = "connecting"
     error: str = ""
+    is_encrypted: bool | None = None
     sessions: int = 0
     rewinds: int = 0
     units: int = 0
@@ -43,6 +45,7 @@ class ReceiverStatus:
     node: str = ""
     state: str = "up"
     error: str = ""
+    is_encrypted: bool | None = None
     sessions: int = 0
     units: int = 0
     records: int = 0

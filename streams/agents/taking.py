@@ -10,13 +10,21 @@ from typing import Protocol
 import structlog
 
 from connectors.log import Log, NewRecord, RecordRange
-from schemas.errors import BadUnitError, DwcpError, LinkClosedError, RecordTooLargeError
+from schemas.errors import (
+    BadUnitError,
+    DwcpError,
+    LinkClosedError,
+    RecordTooLargeError,
+    WrongIdentityError,
+)
 from schemas.registry import Record
 from streams import topics
 from streams.agents.replica import Replica
 from streams.agents.status import ReceiverStatus
 from streams.replication import decode_batch, replica_records
-from transport.aio.connection import Wire, flush_control, pump_control, read_some
+from transport.aio.connection import flush_control, pump_control
+from transport.aio.tls import LinkTls
+from transport.aio.wire import Wire
 from transport.session.events import (
     Event,
     HeartbeatDue,
@@ -43,6 +51,7 @@ class Incoming:
     replica: Replica
     digest: Callable[[], Record]
     on_digest: Callable[[str, Record], None]
+    tls: LinkTls | None = None
 
 
 class Door(Protocol):
@@ -71,7 +80,11 @@ class Taking:
         self._data: Wire | None = None
         self._greeting = greeting
         self.session = InboundSession(
-            self._incoming.identity(), self._incoming.settings, os.urandom(16), time.monotonic_ns()
+            self._incoming.identity(),
+            self._incoming.settings,
+            os.urandom(16),
+            time.monotonic_ns(),
+            wire.peer,
         )
         self.ended = asyncio.Event()
         # Bounded by the credit: the session refuses units beyond it.
@@ -132,13 +145,15 @@ class Taking:
 
     async def take(self, wire: Wire, greeting: Greeting) -> None:
         """Serve the data connection."""
+        if wire.peer != self._control.peer:
+            raise WrongIdentityError(f"a data connection of {wire.peer} for {self._control.peer}")
         units = self.session.adopt(greeting, time.monotonic_ns())
         self._data = wire
         try:
             for unit in units:
                 self._units.put_nowait(unit)
             while not self.ended.is_set():
-                data = await read_some(wire)
+                data = await wire.read()
                 for unit in self.session.receive_data(data, time.monotonic_ns()):
                     self._units.put_nowait(unit)
         except DwcpError as error:
@@ -157,6 +172,7 @@ class Taking:
                 self._cursors = await self._door.open(self)
                 status = self._door.status_of(self)
                 status.state, status.error = "up", ""
+                status.is_encrypted = self._control.is_encrypted
                 status.sessions += 1
                 status.cursors = self._cursors
                 self._status = status

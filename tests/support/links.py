@@ -17,6 +17,7 @@ from streams.agents.sender import Outgoing, run_sender
 from streams.agents.status import SenderStatus
 from streams.agents.taking import Incoming
 from tests.support.kafka import free_port
+from transport.aio.tls import LinkTls
 from transport.frame import Frame, FrameDecoder
 from transport.session.events import Identity, LinkSettings
 
@@ -82,6 +83,7 @@ class Region:
         self.identity = Identity("test", name, f"{name}-1", "hash", PARTITION_COUNT)
         self.address = f"127.0.0.1:{free_port()}"
         self.heard: list[str] = []
+        self.tls: LinkTls | None = None  # plain, where TLS is not the subject
 
     def digest(self) -> Any:
         return self.replica.store.digest().to_record()
@@ -97,6 +99,7 @@ class Region:
                 self.replica,
                 self.digest,
                 lambda peer, _: self.heard.append(peer),
+                self.tls,
             )
         )
         await receiver.start(self.address)
@@ -192,6 +195,7 @@ async def shipping(
         lambda peer, _: source.heard.append(peer),
         0,
         status,
+        source.tls,
     )
     link = Link(outgoing, asyncio.ensure_future(run_sender(outgoing)))
     try:

@@ -19,6 +19,8 @@ ADDRESS = "write host:port, the port 1 to 65535, an IPv6 address in brackets"
 REGION = "a region is named by 1-63 of a-z, 0-9 and inner hyphens"
 UNKNOWN = "there is no such field: mend its name or remove it"
 
+PLAIN = {"plain": True}
+
 REFUSED: dict[str, tuple[Json, str, Any, str]] = {
     "no region": ({}, "region", None, "write this field"),
     "empty region": ({"region": ""}, "region", "", REGION),
@@ -114,8 +116,32 @@ REFUSED: dict[str, tuple[Json, str, Any, str]] = {
         ["h:1", "h:1"],
         "different ones",
     ),
+    "peers and no word on encryption": (
+        with_fields(peers={"us-east": "h:1"}),
+        "link.tls",
+        None,
+        "`dwcp certs init`",
+    ),
+    "a door and no word on encryption": (
+        with_fields(link={"listen": "127.0.0.1:7400"}),
+        "link.tls",
+        None,
+        "`plain: true`",
+    ),
+    "encrypted and plain": (
+        with_fields(link={"plain": True, "tls": {"ca": "a", "cert": "c", "key": "k"}}),
+        "link.plain",
+        True,
+        "remove it, or link.tls",
+    ),
+    "a certificate without its key": (
+        with_fields(link={"tls": {"ca": "a", "cert": "c"}}),
+        "link.tls.key",
+        None,
+        "all three",
+    ),
     "itself a peer": (
-        with_fields(peers={"eu-west": "h:1"}),
+        with_fields(peers={"eu-west": "h:1"}, link={"plain": True}),
         "peers.eu-west",
         "h:1",
         "that is this region itself: remove it",
@@ -146,7 +172,8 @@ def test_every_field_but_the_region_has_a_default() -> None:
 
 def test_addresses_may_be_names_numbers_or_bracketed() -> None:
     peers = {"a": "link.example:7400", "b": "10.0.0.1:1", "c": "[::1]:65535"}
-    config = parse_config(with_fields(peers=peers, kafka={"bootstrap": "k1:9092,[::1]:9092"}))
+    link, kafka = PLAIN, {"bootstrap": "k1:9092,[::1]:9092"}
+    config = parse_config(with_fields(peers=peers, link=link, kafka=kafka))
 
     assert config.peers == peers
     assert config.peer_addresses["a"] == ["link.example:7400"]
@@ -154,7 +181,9 @@ def test_addresses_may_be_names_numbers_or_bracketed() -> None:
 
 
 def test_a_peer_may_have_several_addresses() -> None:
-    config = parse_config(with_fields(peers={"us-east": ["a:1", "b:1"], "us-west": "c:1"}))
+    config = parse_config(
+        with_fields(peers={"us-east": ["a:1", "b:1"], "us-west": "c:1"}, link=PLAIN)
+    )
 
     assert config.peer_addresses == {"us-east": ["a:1", "b:1"], "us-west": ["c:1"]}
 
@@ -204,7 +233,9 @@ def test_a_file_that_cannot_be_read_is_named(case: str, tmp_path: Path) -> None:
 
 def test_a_file_means_what_it_says(tmp_path: Path) -> None:
     path = tmp_path / "region.yaml"
-    path.write_text("region: eu-west\nlink: {listen: '0.0.0.0:7400'}\npeers: {us-east: 'b:7400'}\n")
+    path.write_text(
+        "region: eu-west\nlink: {listen: '0.0.0.0:7400', plain: true}\npeers: {us-east: 'b:7400'}\n"
+    )
     config = load_config(path)
 
     assert isinstance(config, RegionConfig)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from schemas.registry import Record
 
@@ -29,6 +30,14 @@ class Identity:
         return frozenset(
             range(self.partition_count) if self.partitions is None else self.partitions
         )
+
+
+class CertifiedPeer(NamedTuple):
+    """Whom a peer's certificate names; any node of the region when `node` is empty."""
+
+    cluster_id: str
+    region: str
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)

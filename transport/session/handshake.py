@@ -4,11 +4,20 @@ from schemas.errors import UnexpectedMessageError
 from schemas.registry import Record
 from transport.frame import Frame, FrameDecoder, FrameType
 from transport.messages import PROTOCOL_MAX, PROTOCOL_MIN, read_message
-from transport.session.events import Identity
+from transport.session.events import CertifiedPeer, Identity
 
 
-def broken_rule(ours: Identity, hello: Record) -> tuple[str, str] | None:
-    """Return (code, what to do) of the first rule that a HELLO breaks, or None."""
+def broken_rule(
+    ours: Identity, hello: Record, certified: CertifiedPeer | None = None
+) -> tuple[str, str] | None:
+    """Return (code, what to do) of the first rule that a HELLO breaks, or None.
+
+    Args:
+        ours: Who we are.
+        hello: What the peer says it is.
+        certified: Whom its certificate names, on an encrypted link.
+    """
+    said = CertifiedPeer(hello["cluster_id"], hello["region"], hello["node"])
     rules = {
         "protocol": (
             hello["protocol_max"] >= PROTOCOL_MIN and hello["protocol_min"] <= PROTOCOL_MAX,
@@ -17,6 +26,10 @@ def broken_rule(ours: Identity, hello: Record) -> tuple[str, str] | None:
         "cluster_id": (
             hello["cluster_id"] == ours.cluster_id,
             f"this is federation {ours.cluster_id!r}, you are of {hello['cluster_id']!r}",
+        ),
+        "certificate": (
+            certified is None or _covers(certified, said),
+            f"your certificate is of {certified}, you say you are {said}: issue the right one",
         ),
         "region_equal": (
             hello["region"] != ours.region,
@@ -34,10 +47,15 @@ def broken_rule(ours: Identity, hello: Record) -> tuple[str, str] | None:
     return next(((code, text) for code, (is_kept, text) in rules.items() if not is_kept), None)
 
 
+def _covers(certified: CertifiedPeer, said: CertifiedPeer) -> bool:
+    return certified[:2] == said[:2] and certified.node in ("", said.node)
+
+
 class Greeting:
     """The first frame of a connection: HELLO opens a session, ATTACH joins one.
 
     Attributes:
+        kind: HELLO or ATTACH, once that frame is whole.
         data: All bytes so far, for the session that a HELLO opens.
         decoder: What has read them, for the session that an ATTACH joins.
         token: The session token of an ATTACH.
@@ -45,6 +63,7 @@ class Greeting:
     """
 
     def __init__(self) -> None:
+        self.kind: FrameType | None = None
         self.data = b""
         self.decoder = FrameDecoder()
         self.token = b""
@@ -65,4 +84,5 @@ class Greeting:
             self.token = read_message(first)["session_token"]
         elif first.type is not FrameType.HELLO:
             raise UnexpectedMessageError(f"a connection begins with {first.type.name}")
+        self.kind = first.type
         return first.type

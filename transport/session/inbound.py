@@ -9,7 +9,14 @@ from transport.hde.flow import FlowDecoder
 from transport.hde.unit import FLAG_KEY, read_unit_header, unit_bytes_max
 from transport.messages import PROTOCOL_MAX, positions, read_message
 from transport.session.control import STATE_FLOW, ControlConnection
-from transport.session.events import Event, HelloReceived, Identity, LinkSettings, Unit
+from transport.session.events import (
+    CertifiedPeer,
+    Event,
+    HelloReceived,
+    Identity,
+    LinkSettings,
+    Unit,
+)
 from transport.session.handshake import Greeting, broken_rule
 
 
@@ -21,15 +28,22 @@ class InboundSession(ControlConnection):
         settings: Limits and timers.
         token: 16 unguessable bytes for the data connection.
         now_ns: Monotonic time.
+        certified: Whom the peer's certificate names, on an encrypted link.
 
     Attributes:
         partitions: What both nodes hold; known after HELLO, as are `peer_region` and `peer_node`.
     """
 
     def __init__(
-        self, identity: Identity, settings: LinkSettings, token: bytes, now_ns: int
+        self,
+        identity: Identity,
+        settings: LinkSettings,
+        token: bytes,
+        now_ns: int,
+        certified: CertifiedPeer | None = None,
     ) -> None:
         super().__init__(identity, settings, now_ns)
+        self._certified = certified
         self.peer_region = ""
         self.peer_node = ""
         self.partitions: frozenset[int] = frozenset()
@@ -138,7 +152,7 @@ class InboundSession(ControlConnection):
         self._send(FrameType.NACK, record)
 
     def _on_hello(self, record: Record) -> HelloReceived:
-        broken = broken_rule(self.identity, record)
+        broken = broken_rule(self.identity, record, self._certified)
         if broken is not None:
             code, text = broken
             self._send(FrameType.REFUSAL, {"code": code, "text": text})
