@@ -22,7 +22,14 @@ from fastavro.schema import load_schema, parse_schema, to_parsing_canonical_form
 from schemas.registry import FOLDER
 
 # Only what stands in topics: messages of the link live as long as a connection.
-EVENTS: Final = ("StateChange", "StateBatch", "DeadLetter", "SnapshotBucket", "SnapshotManifest")
+EVENTS: Final = (
+    "StateChange",
+    "StateBatch",
+    "DeadLetter",
+    "SnapshotBucket",
+    "SnapshotManifest",
+    "LinkSample",
+)
 REMEDY: Final = "python -m schemas.evolution --keep"
 
 # Reader's type: what a writer may have written instead.

@@ -9,6 +9,7 @@ STATE: Final = "dwcp.state"
 REPLICA: Final = "dwcp.replica.state"
 SNAPSHOTS: Final = "dwcp.snapshots"
 DEADLETTER: Final = "dwcp.deadletter"
+LINKS: Final = "dwcp.links"
 
 RECORD_BYTES_MAX: Final = 1 << 20  # producers split their batches below this
 SHIPPED_BYTES_MAX: Final = 8 << 20  # what the link carries at most: topics may be set up to it
@@ -63,6 +64,7 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
         ),
         (SNAPSHOTS, settings.partition_count, large | {"cleanup.policy": "compact"}),
         (DEADLETTER, 1, kept),
+        (LINKS, 1, kept),
     ]
     return [
         TopicSpec(name, count, settings.replication_factor, own | quorum)

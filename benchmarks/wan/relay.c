@@ -33,6 +33,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -346,6 +347,7 @@ int main(int count, char **words) {
     if (path_count < 1 || path_count > PATHS_MAX) { fprintf(stderr, "relay: 1 to 4 paths\n"); return 2; }
     dice_state = strtoull(words[3], NULL, 10) * 0x9E3779B97F4A7C15ULL + 1;
     prctl(PR_SET_TIMERSLACK, 1);
+    setpriority(PRIO_PROCESS, 0, -10); /* a real line does not wait for our processor */
     signal(SIGINT, SIG_IGN); /* Ctrl-C ends our parent, and its end ends us */
     open_namespace(FD_A, 1, tuns[0]);
     open_namespace(FD_B, 2, tuns[1]);

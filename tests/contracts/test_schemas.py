@@ -271,6 +271,27 @@ GOLDEN_RECORDS: dict[str, Record] = {
         "replica_offset": 6,
         "origins": [{"region": "eu-west", "offset": 5}, {"region": "us-east", "offset": 9}],
     },
+    "LinkSample.1": {
+        "region": "eu-west",
+        "node": "eu-west-1",
+        "peer": "us-east",
+        "at_ms": 1_790_000_000_000,
+        "duration_us": 1_000_250,
+        "goodput_bytes_per_s": 48_250_000.5,
+        "repeated_share": 0.001,
+        "rtt_us": 84_100,
+        "min_rtt_us": 80_050,
+        "congestion_control": "bbr",
+        "congestion_window_bytes": 11_000_000,
+        "stream_count": 4,
+        "unsent_bytes": 2_000_000,
+        "queue_bytes": 1 << 23,
+        "class_bytes": {"state": 1 << 25, "control": 220},
+        "starved_share": 0.0,
+        "send_buffer_limited_share": 0.06,
+        "receive_window_limited_share": 0.0,
+        "is_app_limited": False,
+    },
 }
 
 

@@ -14,6 +14,7 @@ def test_there_is_a_topic_for_each_purpose_with_the_partitions_it_needs() -> Non
         "dwcp.replica.state": 6,
         "dwcp.snapshots": 6,
         "dwcp.deadletter": 1,
+        "dwcp.links": 1,
     }
 
 

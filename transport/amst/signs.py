@@ -1,0 +1,35 @@
+"""What samples of a link are signs of; the numbers are measured, see docs/link-bench.md."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Final
+
+from transport.amst.samples import LinkSample
+from transport.amst.stream_count import Reason
+
+_QUEUE_RTT_RATIO: Final = 1.25  # an empty path shows 1.00 to 1.06, a full one 1.2 to 2
+_WINDOW_SHARE: Final = 0.2
+_FULL_BUFFER_SHARE: Final = 0.15
+_CHANGED_SHARE: Final = 0.3
+
+
+def is_full(samples: Sequence[LinkSample]) -> bool:
+    """Tell whether the path carries all it can: a queue stands in it, and nothing else limits.
+
+    A stream that is limited by its send buffer may make a short queue now and then.
+    """
+    has_queue = fmean(one.rtt_ratio for one in samples) > _QUEUE_RTT_RATIO
+    buffered = fmean(one.send_buffer_limited_share for one in samples)
+    return has_queue and buffered < _FULL_BUFFER_SHARE
+
+
+def why_more(samples: Sequence[LinkSample]) -> Reason:
+    """Say what makes more streams worth a try."""
+    buffered = fmean(one.send_buffer_limited_share for one in samples)
+    return Reason.TRY_WINDOW if buffered > _WINDOW_SHARE else Reason.TRY_ROOM
+
+
+def has_changed(samples: Sequence[LinkSample], goodput_bytes_per_s: float) -> bool:
+    """Tell whether all samples are far from the goodput that was held, on the same side."""
+    ratios = [one.goodput_bytes_per_s / max(1.0, goodput_bytes_per_s) for one in samples]
+    return max(ratios) < 1 - _CHANGED_SHARE or min(ratios) > 1 + _CHANGED_SHARE
