@@ -6,7 +6,13 @@ import socket
 import ssl
 from typing import Final
 
-from schemas.errors import LinkClosedError, LinkError, PeerNotReadingError, UnexpectedTlsError
+from schemas.errors import (
+    LinkClosedError,
+    LinkError,
+    NotTlsError,
+    PeerNotReadingError,
+    UnexpectedTlsError,
+)
 from transport.aio.tls import tls_error
 from transport.session.events import CertifiedPeer
 
@@ -16,6 +22,8 @@ UNSENT_BYTES_MAX: Final = 64 << 20  # a whole unit and its frames; control messa
 FINISH_S: Final = 1.0
 # Records of TLS begin so (alert and handshake); no frame of ours does.
 _TLS_BEGINNINGS: Final = (b"\x15\x03", b"\x16\x03")
+_TLS_HANDSHAKE: Final = b"\x16"
+_TLS_ALERT: Final = bytes([0x15, 3, 3, 0, 2, 2, 70])  # fatal, protocol_version (RFC 8446, 6.2)
 
 
 class Wire:
@@ -64,6 +72,8 @@ class Wire:
             LinkClosedError: The connection ended.
         """
         assert not self.is_encrypted, "TLS within TLS"
+        if is_server:
+            await self._require_tls()
         try:
             self._socket = encrypted = context.wrap_socket(
                 self._socket, server_side=is_server, do_handshake_on_connect=False
@@ -79,6 +89,21 @@ class Wire:
                     return encrypted
         except OSError as error:
             raise _broken(error) from error
+
+    async def _require_tls(self) -> None:
+        """Look at the first byte: OpenSSL would end a plain peer without a word."""
+        while True:
+            try:
+                first = self._socket.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                await self._wait_until(is_readable=True)
+            except OSError as error:
+                raise _broken(error) from error
+            else:
+                break
+        if first and first != _TLS_HANDSHAKE:
+            self.write(_TLS_ALERT)
+            raise NotTlsError("this link is encrypted, the peer's is not: compare link.plain")
 
     async def read(self) -> bytes:
         """Return what is there, at least one byte.
