@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow simulate mutants bench check format clean
+.PHONY: help setup demo test test-slow kills simulate mutants bench check format clean
 
 help: ## Show this help.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ test: $(VENV)/.dev ## Everything but the slow tests, on real Kafka too.
 
 test-slow: $(VENV)/.dev ## Kills of nodes and brokers under load; minutes.
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+kills: $(VENV)/.dev ## Kill nodes and brokers under load: ARGS="--kills 100 --seed 1 --json".
+	@$(BIN)/python -m tests.kills $(ARGS)
 
 simulate: $(VENV)/.dev ## A federation on a virtual network: ARGS="--schedules 200 --seed 1 --json".
 	@$(BIN)/python -m tests.simulation $(ARGS)

@@ -55,3 +55,8 @@ def is_gone(pid: int) -> bool:
         return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except (ProcessLookupError, psutil.NoSuchProcess):
         return True
+
+
+async def pause_s(seconds: float) -> None:
+    """Let time pass where that is the purpose: a fault that lasts, a load that keeps its pace."""
+    await asyncio.sleep(seconds)
