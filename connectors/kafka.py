@@ -16,17 +16,19 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition, errors
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from connectors.kafka_batches import batch_bytes, give_up, make_batches, offsets_of
+from connectors.kafka_batches import BATCH_BYTES, batch_bytes, make_batches, offsets_of
 from connectors.kafka_errors import is_refusal, mapped, our_error
+from connectors.kafka_producers import start_producer, stop_producer
 from connectors.kafka_topics import create_and_check, topic_settings
+from connectors.kafka_writer import KafkaWriter
 from connectors.log import LogRecord, NewRecord, RecordRange, TopicSpec, plain_headers
 from connectors.memory import group_ranges
 from schemas.errors import LogUnavailableError, OffsetOutOfRangeError, RecordTooLargeError
 
-BATCH_BYTES: Final = 262_144  # less where a topic takes less; one larger record passes
 REQUEST_TIMEOUT_MS: Final = 10_000  # aiokafka's 40 s would make every fault last that long
 APPEND_TIMEOUT_S: Final = 60.0
-STOP_S: Final = 2.0
+# A killed owner's open transaction holds readers back for this long if nobody takes its place.
+TRANSACTION_TIMEOUT_MS: Final = 10_000
 # A fetch that names only idle partitions hides new records of the others for this long.
 FETCH_WAIT_MS: Final = 100
 POLL_MS: Final = 500
@@ -40,13 +42,19 @@ class KafkaLog:
         client: aiokafka's connection settings: `bootstrap_servers`, and `security_protocol`,
             `ssl_context`, `sasl_*` where the cluster wants them.
         append_timeout_s: How long an append goes on trying.
+        transaction_timeout_ms: After how long the broker aborts a writer's open transaction.
     """
 
     def __init__(
-        self, client: Mapping[str, Any], *, append_timeout_s: float = APPEND_TIMEOUT_S
+        self,
+        client: Mapping[str, Any],
+        *,
+        append_timeout_s: float = APPEND_TIMEOUT_S,
+        transaction_timeout_ms: int = TRANSACTION_TIMEOUT_MS,
     ) -> None:
         self._client = {"request_timeout_ms": REQUEST_TIMEOUT_MS, **client}
         self._append_timeout_s = append_timeout_s
+        self._transaction_timeout_ms = transaction_timeout_ms
         self._producer: AIOKafkaProducer | None = None
         self._limits: dict[str, int] = {}
         self._starting = asyncio.Lock()
@@ -70,6 +78,16 @@ class KafkaLog:
         return await self._send(
             producer, place, make_batches(producer, records, min(BATCH_BYTES, limit))
         )
+
+    async def open_writer(self, name: str) -> KafkaWriter:
+        """See `Log`; `name` is the transactional id."""
+        settings = {
+            "transactional_id": name,
+            "transaction_timeout_ms": self._transaction_timeout_ms,
+        }
+        with mapped(f"take {name}"):
+            producer = await start_producer({**self._client, **settings})
+        return KafkaWriter(producer, name, self._check_sizes, self._append_timeout_s)
 
     async def read(
         self, topic: str, partition: int, from_offset: int, to_offset: int
@@ -126,7 +144,7 @@ class KafkaLog:
         async with self._starting:
             producer, self._producer = self._producer, None
         if producer is not None:
-            await _stop(producer)
+            await stop_producer(producer)
 
     async def _send(
         self, producer: AIOKafkaProducer, place: TopicPartition, batches: Sequence[BatchBuilder]
@@ -192,32 +210,15 @@ class KafkaLog:
     async def _started_producer(self) -> AIOKafkaProducer:
         async with self._starting:
             if self._producer is None:
-                self._producer = await self._start_producer()
+                with mapped("connect"):
+                    self._producer = await start_producer(self._client)
             return self._producer
-
-    async def _start_producer(self) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(
-            **self._client,
-            acks="all",
-            enable_idempotence=True,
-            compression_type="zstd",
-            max_batch_size=BATCH_BYTES,
-        )
-        with mapped("connect"):
-            try:
-                # aiokafka asks for a producer id for ever.
-                async with asyncio.timeout(2 * self._client["request_timeout_ms"] / 1_000):
-                    await producer.start()
-            except BaseException:
-                await producer.stop()
-                raise
-        return producer
 
     async def _retire(self, producer: AIOKafkaProducer) -> None:
         """Let a producer end that must not be used again; once."""
         if self._producer is producer:
             self._producer = None
-            await _stop(producer)
+            await stop_producer(producer)
 
     @contextlib.asynccontextmanager
     async def _admin(self, doing: str) -> AsyncIterator[AIOKafkaAdminClient]:
@@ -245,17 +246,6 @@ class KafkaLog:
             yield consumer
         finally:
             await consumer.stop()
-
-
-async def _stop(producer: AIOKafkaProducer) -> None:
-    """Let a producer finish what it has, for `STOP_S`; what is left then fails and is not sent."""
-    await asyncio.wait({asyncio.ensure_future(producer.flush())}, timeout=STOP_S)
-    sending = producer._sender.sender_task  # noqa: SLF001 - its own stop() would flush for ever
-    sending.cancel()
-    await asyncio.wait({sending})
-    give_up(producer)
-    with mapped("stop the producer"):
-        await producer.stop()
 
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:

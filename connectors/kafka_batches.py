@@ -1,13 +1,16 @@
 """Records in Kafka's batches: what is written, and taken or refused, as a whole."""
 
 from collections.abc import Sequence
+from typing import Final
 
-from aiokafka import AIOKafkaProducer, TopicPartition, errors
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from connectors.log import NewRecord
 from schemas.errors import OutcomeUnknownError
+
+BATCH_BYTES: Final = 262_144  # less where a topic takes less; one larger record passes
 
 
 def batch_bytes(record: NewRecord) -> int:
@@ -49,14 +52,3 @@ def offsets_of(
         for first, batch in zip(firsts, batches, strict=True)
         for index in range(batch.record_count())
     ]
-
-
-def give_up(producer: AIOKafkaProducer) -> None:
-    """Fail all that a producer still holds, after its sender has ended."""
-    accumulator = producer._message_accumulator  # noqa: SLF001 - there is no public way
-    queues = [*accumulator._batches.values(), accumulator._pending_batches]  # noqa: SLF001
-    held = [batch for queue in queues for batch in queue]
-    accumulator.fail_all(errors.ProducerClosed())
-    for batch in held:  # seen; who still wants to know was told, and asyncio need not complain
-        batch.future.exception()
-        batch._drain_waiter.exception()  # noqa: SLF001

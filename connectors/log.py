@@ -1,7 +1,8 @@
 """The promise of a partitioned, durable log: what DWCP asks of Kafka, and no more.
 
-Two implementations keep it, under one contract suite (`tests/contracts/test_log.py`):
-`connectors.kafka.KafkaLog` and, for simulations only, `connectors.memory.MemoryLog`.
+Two implementations keep it, under one contract suite (`tests/contracts/test_log.py` and
+`test_writer.py`): `connectors.kafka.KafkaLog` and, for simulations only,
+`connectors.memory.MemoryLog`.
 """
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
@@ -115,6 +116,38 @@ def check_topic(
     return warnings
 
 
+class FencedWriter(Protocol):
+    """One owner at a time, whole appends, each exactly once: what `Log.open_writer` returns.
+
+    When it is open, every append of its predecessors is decided: a committed reader sees all of
+    it or nothing of it, and never more. So who opens a writer and then reads a partition's
+    committed end knows what stands there, until a successor fences it.
+    """
+
+    async def append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> list[int]:
+        """Append in order; committed readers see all records of one call, or none.
+
+        Calls that come while others are being committed are committed together. A writer that
+        failed with anything but `RecordTooLargeError` stays failed: close it and open another.
+
+        Returns:
+            The offset of each record; offsets between two appends may be left out.
+
+        Raises:
+            RecordTooLargeError: One is over the topic's limit; nothing of this call was written,
+                and the writer goes on.
+            WriterFencedError: Another one of this name was opened, or the broker gave us up;
+                what was under way is decided when the next writer of this name is open.
+            OutcomeUnknownError: The answer never came; likewise.
+            LogUnavailableError: Nothing of it was or will be written.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what is under way, for a moment, and release all connections; idempotent."""
+        ...
+
+
 class Log(Protocol):
     """A cluster's topics. All methods raise `LogError` or `TopicMismatchError`, nothing foreign.
 
@@ -142,6 +175,14 @@ class Log(Protocol):
             RecordTooLargeError: One is over the topic's limit; none of *this call* is promised.
             OutcomeUnknownError: The answer never came; records may stand in the log, all or some.
             LogUnavailableError: Nothing was sent.
+        """
+        ...
+
+    async def open_writer(self, name: str) -> FencedWriter:
+        """Become the only writer of this name: what others of it wrote is decided, they are out.
+
+        Raises:
+            LogUnavailableError: No broker answered.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 `MemoryCluster` is the pure part: a simulation calls it directly, without an event loop. It can
 abort records, which leaves gaps in the offsets as Kafka's transactions do. `MemoryLog` is the
-`Log` over it.
+`Log` over it, `MemoryWriter` its fenced writer.
 """
 
 import asyncio
@@ -10,7 +10,13 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mappin
 from typing import Final
 
 from connectors.log import LogRecord, NewRecord, RecordRange, TopicSpec, check_topic
-from schemas.errors import LogUnavailableError, OffsetOutOfRangeError, RecordTooLargeError
+from schemas.errors import (
+    LogError,
+    LogUnavailableError,
+    OffsetOutOfRangeError,
+    RecordTooLargeError,
+    WriterFencedError,
+)
 
 RECORD_BYTES_MAX: Final = 1_048_576
 _DEFAULTS: Final = {"cleanup.policy": "delete", "message.timestamp.type": "CreateTime"}
@@ -36,6 +42,7 @@ class MemoryCluster:
         self._wall_ms = wall_ms
         self._specs: dict[str, TopicSpec] = {}
         self._topics: dict[str, list[_Partition]] = {}
+        self._epochs: dict[str, int] = {}
         self.appended = asyncio.Event()
 
     def create(self, spec: TopicSpec) -> list[str]:
@@ -44,6 +51,16 @@ class MemoryCluster:
         self._topics.setdefault(spec.name, [_Partition() for _ in range(spec.partition_count)])
         settings = _DEFAULTS | dict(old.settings)
         return check_topic(spec, old.partition_count, old.replication_factor, settings)
+
+    def fence(self, writer: str) -> int:
+        """Let a new writer of this name in, and all older ones out; returns its epoch."""
+        self._epochs[writer] = self._epochs.get(writer, 0) + 1
+        return self._epochs[writer]
+
+    def check_epoch(self, writer: str, epoch: int) -> None:
+        """Raise WriterFencedError when a newer writer of this name was let in."""
+        if epoch != self._epochs[writer]:
+            raise WriterFencedError(f"append by {writer}: another node took over")
 
     def check_size(self, topic: str, record: NewRecord) -> None:
         """Raise RecordTooLargeError when the topic does not take a record of this size."""
@@ -119,6 +136,10 @@ class MemoryLog:
         self._cluster.appended.set()
         return offsets
 
+    async def open_writer(self, name: str) -> "MemoryWriter":
+        """See `Log`."""
+        return MemoryWriter(self, self._cluster, name)
+
     async def read(
         self, topic: str, partition: int, from_offset: int, to_offset: int
     ) -> RecordRange:
@@ -153,6 +174,44 @@ class MemoryLog:
 
     async def close(self) -> None:
         """See `Log`."""
+
+
+class MemoryWriter:
+    """See `FencedWriter`; as with Kafka, a marker takes the offset behind each append.
+
+    Args:
+        log: Where it writes; a log that waits or fails makes its writers wait or fail.
+        cluster: The log's cluster.
+        name: What at most one writer is called.
+    """
+
+    def __init__(self, log: MemoryLog, cluster: MemoryCluster, name: str) -> None:
+        self._log = log
+        self._cluster = cluster
+        self._name = name
+        self._epoch = cluster.fence(name)
+        self._failure: LogError | None = None
+
+    async def append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> list[int]:
+        """See `FencedWriter`."""
+        if not records:
+            return []
+        if self._failure is not None:
+            raise type(self._failure)(f"{self._name} failed before: {self._failure}")
+        try:
+            self._cluster.check_epoch(self._name, self._epoch)
+            offsets = await self._log.append(topic, partition, records)
+        except RecordTooLargeError:
+            raise
+        except LogError as error:
+            self._failure = error
+            raise
+        self._cluster.append(topic, partition, NewRecord(None, None), is_aborted=True)
+        return offsets
+
+    async def close(self) -> None:
+        """See `FencedWriter`."""
+        self._failure = self._failure or LogUnavailableError(f"{self._name} is closed")
 
 
 def cut_range(full: RecordRange, bytes_max: int) -> RecordRange:

@@ -11,6 +11,7 @@
     ├── LogError                     Kafka did not do what was asked: retryable
     │   ├── LogUnavailableError      definite: nothing happened
     │   ├── OutcomeUnknownError      may or may not have happened
+    │   ├── WriterFencedError        another node writes in our place now (not retryable)
     │   ├── OffsetOutOfRangeError    that part of the log is gone (not retryable)
     │   └── RecordTooLargeError      over the topic's limit (not retryable)
     ├── EventError                   bytes that are no event of ours; ends as a dead letter
@@ -104,6 +105,13 @@ class LogUnavailableError(LogError):
 class OutcomeUnknownError(LogError):
     """A write was sent and its answer never came: it may stand in the log or not."""
 
+    is_definite = False
+
+
+class WriterFencedError(LogError):
+    """Another writer of the same name was opened: this one never writes again."""
+
+    is_retryable = False
     is_definite = False
 
 

@@ -1,0 +1,180 @@
+"""The promise of `connectors.log.FencedWriter`, kept by every implementation alike."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from connectors.log import FencedWriter, Log, NewRecord
+from schemas.errors import (
+    LogError,
+    LogUnavailableError,
+    RecordTooLargeError,
+    WriterFencedError,
+)
+from tests.support.clusters import Cluster, InMemory, OnKafka, flat, new_topic, take, values
+from tests.support.kafka import unique_topic
+
+
+@pytest.fixture(scope="module", params=["memory", pytest.param("kafka", marks=pytest.mark.broker)])
+def bootstrap(request: pytest.FixtureRequest) -> str | None:
+    """Where Kafka is, or None for the cluster in memory."""
+    if request.param == "memory":
+        return None
+    return str(request.getfixturevalue("kafka_broker").bootstrap)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def cluster(bootstrap: str | None) -> AsyncIterator[Cluster]:
+    made: Cluster = InMemory() if bootstrap is None else OnKafka(bootstrap)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def log(cluster: Cluster) -> Log:
+    return cluster.log
+
+
+async def committed(log: Log, topic: str, partition: int = 0) -> list[bytes | None]:
+    """Return the values that a committed reader sees."""
+    end = (await log.end_offsets(topic))[partition]
+    items = await take(log, topic, {partition: 0}, {partition: end})
+    return [r.value for r in flat(items, partition)]
+
+
+async def test_appends_are_read_back_in_order_with_their_offsets(log: Log) -> None:
+    topic = await new_topic(log)
+    writer = await log.open_writer(unique_topic("writer"))
+    first = await writer.append(topic, 0, values("a", "b"))
+    second = await writer.append(topic, 0, values("c"))
+    nothing = await writer.append(topic, 0, [])
+    await writer.close()
+
+    end = second[-1] + 1
+    records = flat(await take(log, topic, {0: 0}, {0: end}))
+    assert nothing == []
+    assert [(r.offset, r.value) for r in records] == list(
+        zip([*first, *second], [b"a", b"b", b"c"], strict=True)
+    )
+
+
+async def test_headers_times_and_tombstones_are_kept(log: Log) -> None:
+    topic = await new_topic(log)
+    writer = await log.open_writer(unique_topic("writer"))
+    sent = NewRecord(b"k", None, (("n", b"1"), ("n", b"")), 1_234_567_890_123)
+    (offset,) = await writer.append(topic, 0, [sent])
+    await writer.close()
+
+    (record,) = flat(await take(log, topic, {0: 0}, {0: offset + 1}))
+    assert record[1:] == (1_234_567_890_123, b"k", None, (("n", b"1"), ("n", b"")))
+
+
+async def test_appends_at_the_same_time_all_arrive_each_in_order(log: Log) -> None:
+    topic = await new_topic(log, 2)
+    writer = await log.open_writer(unique_topic("writer"))
+    sent = [[f"{call}/{n}" for n in range(5)] for call in range(40)]
+    offsets = await asyncio.gather(
+        *(writer.append(topic, call % 2, values(*texts)) for call, texts in enumerate(sent))
+    )
+    await writer.close()
+
+    for partition in range(2):
+        found = await committed(log, topic, partition)
+        calls = zip(offsets[partition::2], sent[partition::2], strict=True)
+        assert found == [text.encode() for _, texts in sorted(calls) for text in texts]
+    assert all(list(one) == list(range(one[0], one[0] + 5)) for one in offsets)
+
+
+async def test_a_newer_writer_fences_the_older_one(log: Log) -> None:
+    topic = await new_topic(log)
+    name = unique_topic("writer")
+    older = await log.open_writer(name)
+    await older.append(topic, 0, values("older"))
+    newer = await log.open_writer(name)
+    with pytest.raises(WriterFencedError):
+        await older.append(topic, 0, values("zombie"))
+    await newer.append(topic, 0, values("newer"))
+    with pytest.raises(WriterFencedError):
+        await older.append(topic, 0, values("zombie again"))
+    await older.close()
+    (last,) = await newer.append(topic, 0, values("last"))
+    await newer.close()
+
+    await take(log, topic, {0: 0}, {0: last + 1})
+    assert await committed(log, topic) == [b"older", b"newer", b"last"]
+
+
+async def test_writers_of_other_names_do_not_fence_each_other(log: Log) -> None:
+    topic = await new_topic(log)
+    writers = [await log.open_writer(unique_topic("writer")) for _ in range(2)]
+    for writer in writers:
+        await writer.append(topic, 0, values("x"))
+    for writer in writers:
+        await writer.append(topic, 0, values("y"))
+    for writer in writers:
+        await writer.close()
+
+    assert sorted(await committed(log, topic)) == [b"x", b"x", b"y", b"y"]  # type: ignore[type-var]
+
+
+async def test_a_record_over_the_limit_is_refused_and_the_writer_goes_on(log: Log) -> None:
+    topic = await new_topic(log, max_message_bytes="10000")
+    writer = await log.open_writer(unique_topic("writer"))
+    with pytest.raises(RecordTooLargeError):
+        await writer.append(topic, 0, [NewRecord(None, b"x" * 20_000)])
+    await writer.append(topic, 0, values("small"))
+    await writer.close()
+
+    assert await committed(log, topic) == [b"small"]
+
+
+async def test_a_place_that_is_not_there_is_unavailable(log: Log) -> None:
+    topic = await new_topic(log)
+    writer = await log.open_writer(unique_topic("writer"))
+    with pytest.raises(LogUnavailableError):
+        await writer.append(topic, 7, values("x"))
+    await writer.close()
+
+
+async def test_a_closed_writer_writes_no_more(log: Log) -> None:
+    topic = await new_topic(log)
+    writer = await log.open_writer(unique_topic("writer"))
+    await writer.append(topic, 0, values("x"))
+    await writer.close()
+    await writer.close()
+    with pytest.raises(LogError):
+        await writer.append(topic, 0, values("late"))
+
+    assert await committed(log, topic) == [b"x"]
+
+
+async def test_who_opens_a_writer_sees_all_that_its_predecessor_was_told(log: Log) -> None:
+    """The markers of an answered transaction may come later than the answer; not for us."""
+    topic = await new_topic(log)
+    name = unique_topic("writer")
+    told: list[bytes] = []
+    dead: list[FencedWriter] = []
+    for round_ in range(10):
+        writer = await log.open_writer(name)
+        assert await committed(log, topic) == told
+        for n in range(3):
+            text = f"{round_}/{n}"
+            await writer.append(topic, 0, values(text))
+            told.append(text.encode())
+        dead.append(writer)  # not closed: its process died
+    for writer in dead:
+        await writer.close()
+
+
+@pytest.mark.broker
+async def test_many_small_appends_share_transactions(kafka_broker: object) -> None:
+    cluster = OnKafka(kafka_broker.bootstrap)  # type: ignore[attr-defined]
+    topic = await new_topic(cluster.log)
+    writer = await cluster.log.open_writer(unique_topic("writer"))
+    await asyncio.gather(*(writer.append(topic, 0, values("x")) for _ in range(200)))
+    await writer.close()
+    await cluster.close()
+
+    assert writer.transactions < 20
