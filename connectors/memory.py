@@ -199,8 +199,7 @@ class MemoryWriter:
         if self._failure is not None:
             raise type(self._failure)(f"{self._name} failed before: {self._failure}")
         try:
-            self._cluster.check_epoch(self._name, self._epoch)
-            offsets = await self._log.append(topic, partition, records)
+            offsets = await self._append(topic, partition, records)
         except RecordTooLargeError:
             raise
         except LogError as error:
@@ -212,6 +211,13 @@ class MemoryWriter:
     async def close(self) -> None:
         """See `FencedWriter`."""
         self._failure = self._failure or LogUnavailableError(f"{self._name} is closed")
+
+    async def _append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> list[int]:
+        self._check()
+        return await self._log.append(topic, partition, records)
+
+    def _check(self) -> None:
+        self._cluster.check_epoch(self._name, self._epoch)
 
 
 def cut_range(full: RecordRange, bytes_max: int) -> RecordRange:

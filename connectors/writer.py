@@ -1,8 +1,10 @@
 """A writer without a fence; the fenced ones are `FencedWriter`s of `connectors.log`."""
 
+import asyncio
 from collections.abc import Sequence
 
 from connectors.log import Log, NewRecord
+from schemas.errors import LogUnavailableError
 
 
 class PlainWriter:
@@ -17,10 +19,25 @@ class PlainWriter:
 
     def __init__(self, log: Log) -> None:
         self._log = log
+        self._under_way = 0
+        self._is_closed = False
+        self._ended: asyncio.Event | None = None
 
     async def append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> list[int]:
         """See `Log.append`."""
-        return await self._log.append(topic, partition, records)
+        if self._is_closed:
+            raise LogUnavailableError(f"the writer of {topic}/{partition} is closed")
+        self._under_way += 1
+        try:
+            return await self._log.append(topic, partition, records)
+        finally:
+            self._under_way -= 1
+            if self._ended is not None and not self._under_way:
+                self._ended.set()
 
     async def close(self) -> None:
-        """Release nothing: the log is somebody else's."""
+        """Wait for what is under way: whoever reads the end next must know all of it."""
+        self._is_closed = True
+        if self._under_way:
+            self._ended = asyncio.Event()
+            await self._ended.wait()

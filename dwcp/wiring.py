@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Final
 
 import structlog
@@ -54,6 +54,7 @@ class RegionNode:
         client = {**config.kafka.client, "bootstrap_servers": self._bootstrap}
         self._log = KafkaLog(client)
         self._replica = Replica(config.region, config.state.partition_count, self._log)
+        self._replica.on_lost = lambda _partition, error: self._fail(error)
         self._gossip = Gossip(self._replica.store)
         identity = Identity(
             config.cluster,
@@ -124,11 +125,11 @@ class RegionNode:
             **digest_json(replica.store.digest()),
             "changes_folded": dict(replica.changes_folded),
             "duplicates": dict(replica.duplicates),
-            "deadletters": dict(replica.deadletters),
+            "deadletters": dict(replica.letters.written),
             "contradictions": dict(self._gossip.contradictions),
             "lag": self._gossip.lag(),
             "visible_ms": replica.visible.to_json(),
-            "restored": dict(replica.restored),
+            "restored": _summed(replica.restored.values()),
             "encryption": {
                 "is_plain": self._config.link.plain,
                 "tls": self._tls and self._tls.to_json(),
@@ -139,8 +140,7 @@ class RegionNode:
         }
 
     def _hear(self, peer: str, record: Record) -> None:
-        contradiction = self._gossip.hear(peer, record)
-        if contradiction is not None:
+        for contradiction in self._gossip.hear(peer, record):
             log.error("state.contradiction", **contradiction._asdict())
 
     def _fail(self, error: BaseException) -> None:
@@ -264,3 +264,12 @@ def _link_tls(config: RegionConfig) -> LinkTls | None:
     if files.ca is None or files.cert is None or files.key is None:
         return None
     return LinkTls(TlsFiles(files.ca, files.cert, files.key), config.cluster, config.region)
+
+
+def _summed(restored: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return what all partitions' restores cost together."""
+    total: dict[str, float] = {}
+    for found in restored:
+        for name, value in found.items():
+            total[name] = round(total.get(name, 0) + value, 3)
+    return total

@@ -14,6 +14,9 @@
     │   ├── WriterFencedError        another node writes in our place now (not retryable)
     │   ├── OffsetOutOfRangeError    that part of the log is gone (not retryable)
     │   └── RecordTooLargeError      over the topic's limit (not retryable)
+    ├── LogTroubleError              a log is not what it was: its partition stops, a human decides
+    │   └── in `schemas.log_trouble`: LogTruncated, RetentionOverrun, TopicRecreated
+    ├── PartitionNotHeldError        another node holds it, or it is on its way: retryable
     ├── EventError                   bytes that are no event of ours; ends as a dead letter
     │   ├── MalformedEventError, UnknownSchemaError, WrongEventTypeError
     │   └── WrongPartitionError, WrongRegionError, ClockAheadError, MissingOriginError
@@ -125,6 +128,12 @@ class RecordTooLargeError(LogError):
     """A record is larger than its topic takes."""
 
     is_retryable = False
+
+
+class PartitionNotHeldError(DwcpError):
+    """Another node of the region holds the partition, or nobody does yet."""
+
+    is_retryable = True
 
 
 class EventError(DwcpError):

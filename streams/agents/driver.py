@@ -1,9 +1,12 @@
-"""Faust's Kafka driver with a shorter fetch wait.
+"""Faust's Kafka driver, reading committed records only and with a shorter fetch wait.
+
+Faust reads uncommitted records unless it runs its own transactions. A record of a transaction that
+is aborted later would advance our vector: the origin would never be asked for it again.
 
 faust-streaming 0.15.3 asks the broker to hold a fetch for up to 1,500 ms, and offers no setting.
 A fetch that names only idle partitions then hides new records of the others for that long: it
-showed as produce-to-visible times of 1.5 s. The private attribute below is aiokafka 0.14's; both
-versions are pinned, and `tests/broker/test_node.py` notices when it stops working.
+showed as produce-to-visible times of 1.5 s. The private attributes below are aiokafka 0.14's; both
+versions are pinned, and `tests/broker/test_node.py` notices when they stop working.
 """
 
 from typing import Any, Final
@@ -17,6 +20,7 @@ class _Thread(faust_driver.AIOKafkaConsumerThread):  # type: ignore[misc] # faus
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 - see above
+        consumer._isolation_level = "read_committed"  # noqa: SLF001
         return consumer
 
 

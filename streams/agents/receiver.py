@@ -3,8 +3,8 @@
 For each node of a peer one session at a time, and for each partition of an origin too: a newer
 session ends older ones that stand in its way, and begins when they have ended. A unit is decoded
 in a thread, appended with its origin in headers, and acknowledged when our Kafka has it. Cursors
-come from the replica topic itself, so a crash between append and acknowledgement leaves nothing
-twice.
+come from the replica topic itself, read when we became its partition's only writer, so a crash
+between append and acknowledgement leaves nothing twice.
 """
 
 from schemas.errors import UnexpectedMessageError
@@ -61,7 +61,7 @@ class Receiver:
             await older[0].ended.wait()
         self._takings.append(taking)
         self._by_token[session.token] = taking
-        cursors = await self.incoming.replica.cursors(session.peer_region)
+        cursors = self.incoming.replica.cursors(session.peer_region)
         return {p: offset for p, offset in cursors.items() if p in session.partitions}
 
     def forget(self, taking: Taking) -> None:

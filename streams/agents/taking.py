@@ -3,25 +3,18 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
-from connectors.log import Log, NewRecord, RecordRange
-from schemas.errors import (
-    BadUnitError,
-    DwcpError,
-    LinkClosedError,
-    RecordTooLargeError,
-    WrongIdentityError,
-)
+from connectors.log import Log, RecordRange
+from schemas.errors import BadUnitError, DwcpError, LinkClosedError, WrongIdentityError
 from schemas.registry import Record
-from streams import topics
 from streams.agents.replica import Replica
 from streams.agents.status import ReceiverStatus
-from streams.replication import decode_batch, replica_records
+from streams.replication import decode_batch
 from transport.aio.connection import flush_control, pump_control
 from transport.aio.tls import LinkTls
 from transport.aio.wire import Wire
@@ -195,8 +188,7 @@ class Taking:
             try:
                 raw = await asyncio.to_thread(self.session.decode, unit)
                 # A dropped unit is answered, too: else its credit would be gone for ever.
-                for part in decode_batch(raw) if raw is not None else ():
-                    await self._append(part)
+                await self._append_all(decode_batch(raw) if raw is not None else ())
             except BadUnitError as error:
                 log.warning("unit.refused", peer=self.session.peer_region, error=str(error))
                 self._status.refused_epochs += 1
@@ -207,23 +199,23 @@ class Taking:
                 self.session.acknowledge(unit, self._cursors)
             flush_control(self.session, self._control)
 
-    async def _append(self, part: RecordRange) -> None:
-        origin = self.session.peer_region
-        records = replica_records(origin, part, self._cursors)
-        if records:
-            try:
-                await self._incoming.log.append(topics.REPLICA, part.partition, records)
-            except RecordTooLargeError:
-                await self._append_singly(part, records)
-        self._status.records += len(records)
-        self._cursors[part.partition] = max(self._cursors[part.partition], part.to_offset)
+    async def _append_all(self, ranges: Iterable[RecordRange]) -> None:
+        """Append the ranges of a unit, those of each partition in order, partitions side by side.
 
-    async def _append_singly(self, part: RecordRange, records: list[NewRecord]) -> None:
-        """Append what our topic takes; bury what it does not."""
-        kept = part.records[len(part.records) - len(records) :]
-        for record, new in zip(kept, records, strict=True):
-            try:
-                await self._incoming.log.append(topics.REPLICA, part.partition, [new])
-            except RecordTooLargeError as error:
-                origin = self.session.peer_region
-                await self._incoming.replica.bury(origin, part.partition, record, error)
+        All have ended, one way or the other, when this returns or raises.
+        """
+        by_partition: dict[int, list[RecordRange]] = {}
+        for part in ranges:
+            by_partition.setdefault(part.partition, []).append(part)
+        jobs = [self._append_each(parts) for parts in by_partition.values()]
+        for result in await asyncio.gather(*jobs, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _append_each(self, ranges: list[RecordRange]) -> None:
+        replica, origin = self._incoming.replica, self.session.peer_region
+        for part in ranges:
+            self._status.records += await replica.take_in(origin, part)
+            self._cursors[part.partition] = max(
+                self._cursors.get(part.partition, 0), part.to_offset
+            )

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from connectors.kafka_writer import KafkaWriter
 from connectors.log import FencedWriter, Log, NewRecord
 from schemas.errors import (
     LogError,
@@ -177,4 +178,5 @@ async def test_many_small_appends_share_transactions(kafka_broker: object) -> No
     await writer.close()
     await cluster.close()
 
+    assert isinstance(writer, KafkaWriter)
     assert writer.transactions < 20

@@ -479,7 +479,7 @@ async def test_a_new_session_waits_until_the_old_one_has_appended(
     unit = encode_batch([ams.cluster.read(topics.STATE, 0, 0, end)], topics.SHIPPED_BYTES_MAX)
     iad.log.gate.clear()
     async with hung_peer(iad, ams, unit):
-        await until(lambda: iad.log.waiting == 1, WAIT_S, "the append")
+        await until(lambda: iad.log.waiting >= 1, WAIT_S, "the append")
         old = receiver._takings[0]
         async with shipping(ams, "iad", iad.address) as new:
             await until(old._ending.is_set, WAIT_S, "the new session")
@@ -500,7 +500,7 @@ async def test_of_sessions_that_come_at_once_one_is_served_at_a_time(
     await ams.produce(20)
     iad.log.gate.clear()
     async with shipping(ams, "iad", iad.address) as first:
-        await until(lambda: iad.log.waiting == 1, WAIT_S, "the append")
+        await until(lambda: iad.log.waiting >= 1, WAIT_S, "the append")
         async with (
             shipping(ams, "iad", iad.address) as second,
             shipping(ams, "iad", iad.address) as third,
@@ -550,7 +550,7 @@ async def test_stopping_waits_for_the_append_under_way(ams: Region, iad: Region)
     await ams.produce(5)
     async with iad.listening() as receiver, shipping(ams, "iad", iad.address):
         iad.log.gate.clear()
-        await until(lambda: iad.log.waiting == 1, WAIT_S, "the append")
+        await until(lambda: iad.log.waiting >= 1, WAIT_S, "the append")
         stopping = asyncio.ensure_future(receiver.stop())
         await settle()
         assert not stopping.done()

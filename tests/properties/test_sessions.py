@@ -22,12 +22,19 @@ position_lists = st.lists(
 )
 digests = st.fixed_dictionaries(
     {
-        "vector": st.lists(
-            st.fixed_dictionaries({"region": st.text(max_size=3), "positions": position_lists}),
+        "partitions": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "partition": st.integers(-(1 << 31), (1 << 31) - 1),
+                    "vector": st.lists(
+                        st.fixed_dictionaries({"region": st.text(max_size=3), "offset": longs})
+                    ),
+                    "fingerprint": st.binary(max_size=9),
+                    "entity_count": longs,
+                }
+            ),
             max_size=2,
-        ),
-        "fingerprint": st.binary(max_size=9),
-        "entity_count": longs,
+        )
     }
 )
 messages = st.one_of(

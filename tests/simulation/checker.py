@@ -13,7 +13,7 @@ from tests.simulation.oracle import Entry, Ledger, shown
 from tests.simulation.violation import Violation
 
 if TYPE_CHECKING:
-    from tests.simulation.region import Region
+    from tests.simulation.region import Node, Region
 
 Place = tuple[str, int]  # (region or origin, partition)
 Moment = tuple[int, frozenset[tuple[str, int]]]  # (partition, vector)
@@ -57,9 +57,9 @@ class Checker:
         if isinstance(error, (ProtocolError, PeerRefusedError, OffsetOutOfRangeError)):
             raise Violation("nobody breaks the protocol", f"{where}: {error.reason}: {error}")
 
-    def on_gossip(self, region: str, found: Contradiction | None) -> None:
+    def on_gossip(self, region: str, found: list[Contradiction]) -> None:
         """Peers with our vector have our fingerprint."""
-        if found is not None:
+        if found:
             raise Violation("digests agree", f"{region} hears {found}")
 
     def on_unit_sent(self, raw_bytes: int) -> None:
@@ -133,6 +133,8 @@ class Checker:
     def on_folded(self, region: "Region", partition: int) -> None:
         """The vector never goes back; equal vectors mean equal state, whenever and wherever."""
         state = _state(region, partition)
+        if state is None:
+            return
         vector, best = state.vector, self._best.get((region.name, partition), {})
         if any(vector.get(origin, 0) < offset for origin, offset in best.items()):
             where = f"{region.name}/{partition}"
@@ -148,7 +150,9 @@ class Checker:
 
     def audit(self, region: "Region", partition: int) -> None:
         """The fingerprint is the sum of the registers, and the documents are the oracle's."""
-        audit_state(_state(region, partition), self._ledger)
+        state = _state(region, partition)
+        if state is not None:
+            audit_state(state, self._ledger)
         self.letters[region.name].check()
 
     def expect_nothing_new(self) -> None:
@@ -159,13 +163,17 @@ class Checker:
 
     def is_converged(self) -> bool:
         """Tell whether every region has folded everything."""
+        if any(node is None or not node.is_idle for node in self._nodes()):
+            return False
         return all(
-            region.node is not None
-            and region.node.is_idle
-            and state.vector == self._final[name, state.partition]
+            state.vector == self._final[name, state.partition]
             for name, region in self._regions.items()
-            for state in (region.node.replica.store.partitions if region.node else ())
+            if region.node is not None
+            for state in region.node.replica.store.partitions.values()
         )
+
+    def _nodes(self) -> "list[Node | None]":
+        return [region.node for region in self._regions.values()]
 
     def difference(self) -> str:
         """Say what the regions still lack."""
@@ -174,6 +182,8 @@ class Checker:
             node = self._regions[name].node
             if node is None or not node.is_up:
                 lines.append(f"{name} is down")
+            elif partition not in node.replica.held:
+                lines.append(f"{name}/{partition} is not held")
             elif (vector := node.replica.store.partitions[partition].vector) != expected:
                 lines.append(f"{name}/{partition}: {vector}, not {expected}")
         return "; ".join(lines)
@@ -207,6 +217,7 @@ def documents(state: PartitionState) -> dict[str, str]:
     return {e.entity_id: shown(e.entity_type, e.materialise()) for e in entities}
 
 
-def _state(region: "Region", partition: int) -> PartitionState:
+def _state(region: "Region", partition: int) -> PartitionState | None:
+    """Return a partition as the region's node holds it, if it does."""
     assert region.node is not None
-    return region.node.replica.store.partitions[partition]
+    return region.node.replica.store.partitions.get(partition)

@@ -157,12 +157,12 @@ class Federation:
     def _check_restart(self, region: Region, node: Node) -> None:
         """A node that starts now comes to the same state."""
         log = SteppedLog(region.cluster, Random(0))
-        restarted = Replica(region.name, self.ledger.partition_count, log)
+        restarted = Replica(region.name, self.ledger.partition_count, log, is_fenced=False)
         Job(restarted.restore()).finish()
         alive, digest = node.replica.store.digest(), restarted.store.digest()
         if digest != alive:
             raise Violation("a restart changes nothing", f"{region.name}: {digest}, not {alive}")
-        for state in restarted.store.partitions:
+        for state in restarted.store.partitions.values():
             audit_state(state, self.ledger)
 
 
@@ -181,6 +181,7 @@ def _draw_profile(dice: Random) -> Profile:
         batch_bytes_max=dice.choice((1, 500, 4_000)),
         lag_ms=dice.choice((0.2, 1.0, 5.0)),
         snapshot_ms=dice.choice((60.0, 250.0, 1_000.0)),
+        is_fenced=dice.random() < 0.7,
     )
 
 

@@ -16,6 +16,7 @@ _PARTITION: Final = "streams.state.partition:PartitionState"
 _SNAPSHOT: Final = "streams.state.snapshot"
 _REPLICATION: Final = "streams.replication"
 _REPLICA: Final = "streams.agents.replica:Replica"
+_HOLDING: Final = "streams.agents.holding:Holding"
 _OUTBOUND: Final = "transport.session.outbound:OutboundSession"
 _INBOUND: Final = "transport.session.inbound:InboundSession"
 _TAKING: Final = "tests.simulation.receiving:Taking"  # the mirror of streams.agents.receiver
@@ -36,20 +37,20 @@ FOUND: Final = (
     ),
     Mutant(
         "a manifest covers a dead letter under way",
-        f"{_REPLICA}.snapshot",
-        "if self._burying[state.partition]:",
-        "if self._burying is None:",
+        f"{_REPLICA}.snapshot_partition",
+        "or self.letters.are_under_way(partition):",
+        "or False:",
     ),
     Mutant(
         "a large record met again gets another letter",
-        f"{_REPLICA}.fold_state",
-        "if state.reject(self.region, record.offset):",
-        "if state.reject(self.region, record.offset) or True:",
+        f"{_REPLICA}._fold_state",
+        "if holding.state.reject(self.region, record.offset):",
+        "if holding.state.reject(self.region, record.offset) or True:",
     ),
     Mutant(
         "a stray record met again gets another letter",
-        f"{_REPLICA}.fold_replica",
-        "if record.offset >= self.replica_positions[partition]:",
+        f"{_REPLICA}._fold_replica",
+        "if record.offset >= holding.positions[topics.REPLICA]:",
         "if record.offset >= 0:",
     ),
     Mutant(
@@ -145,10 +146,22 @@ MUTANTS: Final = (
         "ahead_ms > 1_000_000",
     ),
     Mutant(
-        "cursors without the unfolded tail",
-        f"{_REPLICA}.cursors",
-        "if at < ends[p]}",
-        "if at > ends[p]}",
+        "cursors without what is not folded yet",
+        f"{_HOLDING}.cursor",
+        "max(self.cursors.get(origin, 0), self.state.vector.get(origin, 0))",
+        "self.state.vector.get(origin, 0)",
+    ),
+    Mutant(
+        "a restore forgets what the consumer left out",
+        "streams.agents.restoring:restore",
+        "if not holding.is_behind(left_out):",
+        "if True:",
+    ),
+    Mutant(
+        "a failed writer is used again",
+        f"{_REPLICA}._lose",
+        "holding.is_lost = True",
+        "return",
     ),
     Mutant(
         "a range with a hole is accepted",
@@ -176,16 +189,10 @@ MUTANTS: Final = (
     ),
     Mutant(
         "manifest read after the buckets",
-        f"{_REPLICA}._snapshot_partition",
+        f"{_HOLDING}.snapshot",
         "[NewRecord(MANIFEST_KEY, manifest)]",
         "[NewRecord(MANIFEST_KEY, encode_manifest("
-        "state, self.region, self.replica_positions[partition]))]",
-    ),
-    Mutant(
-        "a failed snapshot forgets what was dirty",
-        f"{_REPLICA}._snapshot_partition",
-        "state.dirty.update(taken)",
-        "pass",
+        "state, self._region, self.positions[topics.REPLICA]))]",
     ),
     Mutant(
         "snapshots leave fields out",
@@ -215,7 +222,8 @@ MUTANTS: Final = (
         "heartbeats carry an old digest",
         "streams.node:Gossip.digest",
         "return self._store.digest().to_record()",
-        "return self._store.digest()._replace(fingerprint=0).to_record()",
+        "found = self._store.digest(); return type(found)("
+        "{p: d._replace(fingerprint=0) for p, d in found.partitions.items()}).to_record()",
     ),
 )
 

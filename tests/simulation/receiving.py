@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from connectors.log import RecordRange
 from schemas.errors import BadUnitError, DwcpError, LinkClosedError
-from streams import topics
-from streams.replication import decode_batch, replica_records
+from streams.replication import decode_batch
 from tests.simulation.network import Wire
 from tests.simulation.stepping import Job
 from transport.frame import FrameType
@@ -61,6 +60,12 @@ class Receiver:
 
         wire.on_data = feed
         self.node.world.timeline.after(timeout_ms, lambda: None if is_known else wire.close())
+
+    def end_all(self, text: str) -> None:
+        """End all sessions, for what they may carry has changed."""
+        for taking in self.by_origin.values():
+            taking.end(LinkClosedError(text))
+            taking.drain()
 
     def die(self) -> None:
         """Let the kernel reset what is open, and whatever was being appended end unfinished."""
@@ -192,7 +197,7 @@ class Taking:
             older.drain()
         self._receiver.by_origin[origin] = self
         self._receiver.by_token[self.session.token] = self
-        self._cursors = Job(self._node.replica.cursors(origin)).finish()
+        self._cursors = self._node.replica.cursors(origin)
         self._world.checker.on_cursors(self._node.region, origin, self._cursors)
         self.session.welcome(self._cursors)
         self._arm()  # heartbeats begin
@@ -241,10 +246,11 @@ class Taking:
         self._flush()
 
     async def _append(self, part: RecordRange) -> None:
-        records = replica_records(self.session.peer_region, part, self._cursors)
+        origin = self.session.peer_region
         try:
-            await self._node.log.append(topics.REPLICA, part.partition, records)
+            await self._node.replica.take_in(origin, part)
         finally:
             self._world.checker.on_replica_appended(self._node.region, part.partition)
             self._node.region.wake()
-        self._cursors[part.partition] = max(self._cursors[part.partition], part.to_offset)
+        at = self._cursors.get(part.partition, 0)
+        self._cursors[part.partition] = max(at, part.to_offset)

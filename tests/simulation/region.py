@@ -4,6 +4,7 @@ The node is the shells of `streams.agents` without sockets and event loop: the r
 links as `tests.simulation.sending` and `.receiving` drive the real sessions.
 """
 
+import contextlib
 from collections import deque
 from dataclasses import dataclass
 from random import Random
@@ -37,6 +38,7 @@ class Profile:
         batch_bytes_max: About how much a unit carries.
         lag_ms: Mean time until a node gets to its next record or unit.
         snapshot_ms: Mean time between snapshots.
+        is_fenced: Nodes write in transactions.
     """
 
     partition_count: int
@@ -45,6 +47,7 @@ class Profile:
     batch_bytes_max: int
     lag_ms: float
     snapshot_ms: float
+    is_fenced: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +122,16 @@ class Node:
         self.slow_factor = 1.0
         count = self.world.profile.partition_count
         self.log = SteppedLog(region.cluster, region.dice)
-        self.replica = Replica(region.name, count, self.log)
+        is_fenced = self.world.profile.is_fenced
+        self.replica = Replica(region.name, count, self.log, is_fenced=is_fenced)
+        self.replica.on_lost = lambda partition, _: self.later(lambda: self._retake(partition))
         self.gossip = Gossip(self.replica.store)
         self.identity = Identity("simulation", region.name, f"{region.name}-1", "hash", count)
         self.receiver = Receiver(self)
         self.senders = {p: Sender(self, p) for p in self.world.regions if p != region.name}
         self.folds = {topic: Fold(self, topic) for topic in FOLDED}
         self._job: Job[Any] = Job(self.replica.restore())  # then one snapshot after the other
+        self._retaking: dict[int, Job[None]] = {}
         self.later(self._restore)
 
     def later(self, action: Action) -> None:
@@ -136,7 +142,8 @@ class Node:
     def die(self) -> None:
         """End without a word; the kernel resets what was open."""
         self.is_dead, self.is_up = True, False
-        for job in (self._job, *(fold.job for fold in self.folds.values())):
+        folding = [fold.job for fold in self.folds.values()]
+        for job in (self._job, *folding, *self._retaking.values()):
             if job is not None and not job.is_done:
                 job.kill()
         self.world.network.hang_up(self.region.name)
@@ -155,7 +162,9 @@ class Node:
     @property
     def is_idle(self) -> bool:
         """Tell whether it runs and no record is half folded."""
-        return self.is_up and all(fold.job is None for fold in self.folds.values())
+        is_folding = any(fold.job is not None for fold in self.folds.values())
+        held = self.replica.held
+        return self.is_up and not is_folding and len(held) == self.world.profile.partition_count
 
     def begin_snapshot(self) -> None:
         """Take a snapshot, piece by piece, unless one is being taken."""
@@ -180,7 +189,33 @@ class Node:
             sender.dial()
         self.wake()
 
+    def _retake(self, partition: int) -> None:
+        """Give up a partition whose writer failed, and take it again, as `Steward` does."""
+        job = self._retaking.get(partition)
+        if job is None or job.is_done:
+            self._retaking[partition] = Job(self._take_again(partition))
+            self.world.checker.letters[self.region.name].kills += 1  # it folds records again
+            self._go_on_retaking(partition)
+
+    async def _take_again(self, partition: int) -> None:
+        self.receiver.end_all("partitions moved")
+        with contextlib.suppress(LogError):  # a writer is closed when nothing is under way
+            while not self._job.is_done:
+                self._job.step()
+        await self.replica.drop(partition)
+        await self.replica.take(partition)
+
+    def _go_on_retaking(self, partition: int) -> None:
+        if not self._retaking[partition].step():
+            self.later(lambda: self._go_on_retaking(partition))
+            return
+        self.world.checker.on_folded(self.region, partition)
+        self.receiver.end_all("partitions moved")
+        self.wake()
+
     def _go_on(self) -> None:
+        if self._job.is_done:
+            return
         try:
             is_done = self._job.step()
         except LogError:

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, Generic, TypeVar
 
 from connectors.log import NewRecord
-from connectors.memory import MemoryCluster, MemoryLog
+from connectors.memory import MemoryCluster, MemoryLog, MemoryWriter
 from schemas.errors import LogUnavailableError, OutcomeUnknownError
 from streams import topics
 from tests.simulation.timeline import Action
@@ -98,7 +98,41 @@ class SteppedLog(MemoryLog):
                 self._tell_half_written()
         return offsets
 
+    async def open_writer(self, name: str) -> "SteppedWriter":
+        """See `Log`."""
+        await pause()
+        return SteppedWriter(self, self._cluster, name)
+
+    async def append_at_once(
+        self, topic: str, partition: int, records: Sequence[NewRecord], check: Action
+    ) -> list[int]:
+        """Append in a transaction: others go first before its end, and then all stands there."""
+        for record in records:
+            self._cluster.check_size(topic, record)
+            await pause()
+            if topic == topics.SNAPSHOTS:
+                self._tell_half_written()
+        check()
+        is_failing = self.failures.get(topic, 0) > 0
+        if is_failing:
+            self.failures[topic] -= 1
+            if self._dice.random() < 0.5:
+                raise LogUnavailableError("the simulation refuses")
+        offsets = [self._cluster.append(topic, partition, record) for record in records]
+        if is_failing:
+            raise OutcomeUnknownError("the simulation lost the answer")
+        return offsets
+
     def _tell_half_written(self) -> None:
         if self.on_half_written is not None:
             tell, self.on_half_written = self.on_half_written, None
             tell()
+
+
+class SteppedWriter(MemoryWriter):
+    """A fenced writer whose appends can be interrupted, and are whole or not there."""
+
+    _log: SteppedLog
+
+    async def _append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> list[int]:
+        return await self._log.append_at_once(topic, partition, records, self._check)

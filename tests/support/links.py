@@ -80,6 +80,10 @@ class Region:
                 replace(spec, settings={**spec.settings, "max.message.bytes": limit})
             )
         self.replica = Replica(name, PARTITION_COUNT, self.log)
+        self.replica.on_lost = lambda p, _: self._retakes.append(
+            asyncio.ensure_future(self._retake(p))
+        )
+        self._retakes: list[asyncio.Task[None]] = []
         self.identity = Identity("test", name, f"{name}-1", "hash", PARTITION_COUNT)
         self.address = f"127.0.0.1:{free_port()}"
         self.heard: list[str] = []
@@ -88,9 +92,15 @@ class Region:
     def digest(self) -> Any:
         return self.replica.store.digest().to_record()
 
+    async def _retake(self, partition: int) -> None:
+        await self.replica.drop(partition)
+        await self.replica.take(partition)
+
     @contextlib.asynccontextmanager
     async def listening(self, settings: LinkSettings = SETTINGS) -> AsyncIterator[Receiver]:
         """Listen for peers."""
+        if not self.replica.held:
+            await self.replica.restore()
         receiver = Receiver(
             Incoming(
                 lambda: self.identity,
@@ -108,6 +118,7 @@ class Region:
         finally:
             self.log.gate.set()
             await receiver.stop()
+            await asyncio.gather(*self._retakes)
 
     async def produce(self, count: int, *, value_bytes: int = 100) -> None:
         """Append records to every partition of the state topic."""

@@ -39,7 +39,7 @@ RECORDS: dict[FrameType, Record] = {
         "echo_ms": -1,
         "echo_delay_ms": 0,
         "wall_ms": 5,
-        "digest": {"vector": [], "fingerprint": bytes(8), "entity_count": 0},
+        "digest": {"partitions": []},
     },
     FrameType.GOODBYE: {"text": "bye"},
 }

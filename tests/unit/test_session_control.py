@@ -8,7 +8,7 @@ from tests.support.sessions import MS, established, inbound, outbound, tell
 from transport.frame import Frame, FrameType, encode_frame
 from transport.session.events import HeartbeatDue, HeartbeatReceived, PeerLeft
 
-DIGEST: Record = {"vector": [], "fingerprint": bytes(8), "entity_count": 3}
+DIGEST: Record = {"partitions": []}
 
 
 def test_bytes_to_send_are_handed_over_once() -> None:
