@@ -12,14 +12,17 @@ Example:
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
+from connectors.differ import Differ, Known
 from connectors.log import Log, NewRecord
 from connectors.pending import Pending, Waiting
+from connectors.wanted import answer_wanted
 from schemas.changes import (
     FieldDelta,
     Operation,
@@ -53,12 +56,14 @@ class ProducerSettings:
         batch_changes_max: Changes in one record.
         batch_bytes_max: Documents and values in one record; a larger change travels alone.
         pending_changes_max: Changes not yet durable; at the limit callers wait.
+        diff_bytes: Documents to remember, so that only what changed is written; 0: all is whole.
     """
 
     linger_ms: int = 10
     batch_changes_max: int = 200
     batch_bytes_max: int = 262_144
     pending_changes_max: int = 10_000
+    diff_bytes: int = 0
 
 
 class StateProducer:
@@ -98,16 +103,27 @@ class StateProducer:
             Pending(limits.batch_changes_max, limits.batch_bytes_max)
             for _ in range(partition_count)
         ]
+        self._differs: list[Differ] = []
+        if limits.diff_bytes:
+            # Patches build on what the same producer wrote: no other process may have its name.
+            self._name = f"{name}#{os.urandom(4).hex()}"
+            share = limits.diff_bytes // partition_count
+            self._differs = [Differ(share) for _ in range(partition_count)]
         self._room = asyncio.Semaphore(self._settings.pending_changes_max)
         self._unsettled: set[asyncio.Future[Dot]] = set()
         self._is_closing = False
         self._flushers: list[asyncio.Future[None]] = []
+        self._answering: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
         self._flushers = [
             asyncio.ensure_future(self._run_flusher(partition))
             for partition in range(len(self._pending))
         ]
+        if self._differs:
+            self._answering = asyncio.ensure_future(
+                answer_wanted(self._log, self._name, self._known_of, self._send_again)
+            )
         return self
 
     async def __aexit__(
@@ -118,6 +134,9 @@ class StateProducer:
     ) -> None:
         self._close()
         await asyncio.gather(*self._flushers)
+        if self._answering is not None:
+            self._answering.cancel()
+            await asyncio.gather(self._answering, return_exceptions=True)
 
     def _close(self) -> None:
         """Take nothing new, and send what is there at once."""
@@ -170,6 +189,7 @@ class StateProducer:
         *,
         document: str | None = None,
         deltas: list[FieldDelta] | None = None,
+        stamp: int | None = None,
     ) -> asyncio.Future[Dot]:
         check_entity_id(entity_id)
         check_text("type", entity_type)
@@ -188,11 +208,19 @@ class StateProducer:
             "operation": operation,
             "document": document,
             "deltas": deltas or [],
-            "hybrid_timestamp": self._clock.tick(self._wall_ms()),
+            "hybrid_timestamp": stamp or self._clock.tick(self._wall_ms()),
             "origin_region": self._region,
         }
         self.last_change = change
         return self._queue(change)
+
+    def _known_of(self, entity_id: str) -> Known | None:
+        return self._differs[partition_of(entity_id, len(self._pending))].known(entity_id)
+
+    async def _send_again(self, entity_id: str, entity_type: str, known: Known) -> None:
+        """Send a whole document with its own stamp: it wins over what it would have won over."""
+        self._differs[partition_of(entity_id, len(self._pending))].forget(entity_id)
+        await self._send("put", entity_id, entity_type, document=known.text, stamp=known.stamp)
 
     def _check_open(self) -> None:
         if not self._flushers or self._is_closing:
@@ -235,12 +263,18 @@ class StateProducer:
             await self._flush_batch(partition, pending.take())
 
     async def _flush_batch(self, partition: int, taken: Sequence[Waiting]) -> None:
-        batch = {"producer": self._name, "changes": [waiting.change for waiting in taken]}
+        differ = self._differs[partition] if self._differs else None
+        changes = [waiting.change for waiting in taken]
+        if differ is not None:
+            changes = differ.convert(changes)
+        batch = {"producer": self._name, "changes": changes}
         try:
             record = NewRecord(None, encode_event("StateBatch", batch))
             (offset,) = await self._log.append(STATE_TOPIC, partition, [record])
-        except RecordTooLargeError as error:
-            if len(taken) == 1:
+        except DwcpError as error:
+            if differ is not None:
+                differ.failed()
+            if not isinstance(error, RecordTooLargeError) or len(taken) == 1:
                 _fail(taken, error)
                 return
             # One of them is, or all together: its neighbours must not suffer.
@@ -248,9 +282,8 @@ class StateProducer:
             await self._flush_batch(partition, taken[:middle])
             await self._flush_batch(partition, taken[middle:])
             return
-        except DwcpError as error:
-            _fail(taken, error)
-            return
+        if differ is not None:
+            differ.stored()
         for index, (_, _, stored) in enumerate(taken):
             if not stored.done():
                 stored.set_result(Dot(self._region, partition, offset, index))

@@ -152,6 +152,12 @@ class WebConfig(_Section):
 
     bind: str = Field("127.0.0.1", description="address; anything but loopback is open to all")
     port: Port = Field(6066, description="port")
+    diff_mib: int = Field(
+        16,
+        ge=0,
+        le=4_096,
+        description="posted documents remembered, so that only what changed is stored; 0: none",
+    )
 
 
 class RegionConfig(_Section):

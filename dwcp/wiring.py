@@ -10,7 +10,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from connectors.kafka import KafkaLog
-from connectors.producer import StateProducer
+from connectors.producer import ProducerSettings, StateProducer
 from dwcp.config import RegionConfig
 from schemas.errors import BrokerDiedError, ConfigError, DwcpError, LogError
 from schemas.registry import Record
@@ -199,6 +199,7 @@ class RegionNode:
             region=self._config.region,
             name=f"{self._config.node_name}/http",
             partition_count=self._config.state.partition_count,
+            settings=ProducerSettings(diff_bytes=self._config.web.diff_mib << 20),
         )
 
     @contextlib.asynccontextmanager

@@ -65,13 +65,18 @@ def dump_document(document: Mapping[str, Any]) -> str:
     return text
 
 
+def dump_text(value: object) -> str:
+    """Write a JSON value as compact text: one way, so that equal documents are equal bytes."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def _dump(field: str, value: object) -> str:
     try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = dump_text(value)
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidChangeError(field, value, f"give what JSON can hold ({error})") from error
-    if _is_too_deep(text, value):
+    if is_too_deep(text, value):
         raise InvalidChangeError(field, value, f"nest at most {DEPTH_MAX} objects and arrays")
     return text
 
@@ -166,6 +171,8 @@ def _check_content(change: StateChange) -> None:
         return
     if deltas:
         raise MalformedEventError(f"{operation}: give no deltas")
+    if change.get("base_version") not in (None, change["hybrid_timestamp"]):
+        raise MalformedEventError(f"{operation}: base_version is its own stamp, or null")
     if operation == "delete":
         if document is not None:
             raise MalformedEventError("delete: give no document")
@@ -196,10 +203,10 @@ def _is_json(text: str, kind: type) -> bool:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
         return False
-    return isinstance(value, kind) and not _is_too_deep(text, value)
+    return isinstance(value, kind) and not is_too_deep(text, value)
 
 
-def _is_too_deep(text: str, value: object) -> bool:
+def is_too_deep(text: str, value: object) -> bool:
     """Tell whether a JSON value, written as `text`, is nested too deep for readers."""
     if text.count("{") + text.count("[") <= DEPTH_MAX:
         return False

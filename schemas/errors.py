@@ -19,7 +19,8 @@
     ├── PartitionNotHeldError        another node holds it, or it is on its way: retryable
     ├── EventError                   bytes that are no event of ours; ends as a dead letter
     │   ├── MalformedEventError, UnknownSchemaError, WrongEventTypeError
-    │   └── WrongPartitionError, WrongRegionError, ClockAheadError, MissingOriginError
+    │   ├── WrongPartitionError, WrongRegionError, ClockAheadError, MissingOriginError
+    │   └── UnknownBaseError         a chained patch whose base is not held
     ├── InvalidChangeError           a producer asked for a change that cannot be
     ├── ProtocolError                bytes that the link's protocol forbids
     │   ├── BadFrameError, FrameTooLargeError, ChecksumError
@@ -162,6 +163,23 @@ class WrongRegionError(EventError):
 
 class ClockAheadError(EventError):
     """The hybrid timestamp is further ahead of the append time than allowed."""
+
+
+class UnknownBaseError(EventError):
+    """A patch against a version that its producer did not write last: no document follows.
+
+    Attributes:
+        producer: Who sent it.
+        entity_id: What it is about.
+    """
+
+    def __init__(self, producer: str, entity_id: str, base_version: int) -> None:
+        super().__init__(
+            f"a patch against version {base_version} of {entity_id!r} by {producer!r}, who did "
+            f"not write that last: send the whole document"
+        )
+        self.producer = producer
+        self.entity_id = entity_id
 
 
 class MissingOriginError(EventError):

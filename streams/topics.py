@@ -10,12 +10,14 @@ REPLICA: Final = "dwcp.replica.state"
 SNAPSHOTS: Final = "dwcp.snapshots"
 DEADLETTER: Final = "dwcp.deadletter"
 LINKS: Final = "dwcp.links"
+WANTED: Final = "dwcp.wanted"  # whole documents that a fold asks producers for
 
 RECORD_BYTES_MAX: Final = 1 << 20  # producers split their batches below this
 SHIPPED_BYTES_MAX: Final = 8 << 20  # what the link carries at most: topics may be set up to it
 DEADLETTER_VALUE_BYTES_MAX: Final = 900_000
 
 _HOUR_MS: Final = 3_600_000
+_WANTED_MS: Final = _HOUR_MS  # who is not there to hear it sends whole documents when it returns
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
         (SNAPSHOTS, settings.partition_count, large | {"cleanup.policy": "compact"}),
         (DEADLETTER, 1, kept),
         (LINKS, 1, kept),
+        (WANTED, 1, {"retention.ms": str(_WANTED_MS), "cleanup.policy": "delete"}),
     ]
     return [
         TopicSpec(name, count, settings.replication_factor, own | quorum)

@@ -12,6 +12,7 @@ import click
 from dwcp.cli.output import FAILED, console, emit_json, json_option, reports_errors
 from schemas.errors import ConfigError
 
+DIFF_BYTES = 64 << 20  # of each writer, for --diff
 REGIONS = ("eu-west", "us-east", "ap-south")
 
 
@@ -49,6 +50,7 @@ Examples:
 )
 @click.option("--delay-ms", default=25.0, show_default=True, help="One-way delay of the links.")
 @click.option("--link-mbit", default=100.0, show_default=True, help="Rate of each link; 0: none.")
+@click.option("--diff", is_flag=True, help="Writers send what changed of a document.")
 @click.option("--plain", is_flag=True, help="Links without TLS, to compare.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Keep all data and logs there.")
 @json_option
@@ -132,4 +134,5 @@ def _plan(options: dict[str, Any]) -> Any:
         rate_per_s=options["rate"],
         cut_s=options["cut"],
         partition_count=4,
+        diff_bytes=DIFF_BYTES if options["diff"] else 0,
     )

@@ -22,12 +22,19 @@ Examples:
 )
 @click.option("--region", required=True, help="The region whose Kafka this is.")
 @click.option("--input", "path", default="-", show_default=True, help="JSONL file, or - for stdin.")
+@click.option(
+    "--diff-mib",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Documents to remember, so that only what changed is written; 0: all is whole.",
+)
 @bootstrap_option
 @json_option
 @reports_errors
-def produce(region: str, path: str, bootstrap: str, *, as_json: bool) -> None:
+def produce(region: str, path: str, bootstrap: str, diff_mib: int, *, as_json: bool) -> None:
     """Write entity documents (JSONL) into a region; done when all are durable."""
-    result = asyncio.run(_produce(region, path, bootstrap))
+    result = asyncio.run(_produce(region, path, bootstrap, diff_mib))
     if as_json:
         emit_json(result)
     else:
@@ -41,9 +48,13 @@ def produce(region: str, path: str, bootstrap: str, *, as_json: bool) -> None:
         raise SystemExit(FAILED)
 
 
-async def _produce(region: str, path: str, bootstrap: str) -> dict[str, Any]:
+async def _produce(region: str, path: str, bootstrap: str, diff_mib: int) -> dict[str, Any]:
     from connectors.kafka import KafkaLog  # noqa: PLC0415 - `dwcp --help` stays fast
-    from connectors.producer import STATE_TOPIC, StateProducer  # noqa: PLC0415
+    from connectors.producer import (  # noqa: PLC0415
+        STATE_TOPIC,
+        ProducerSettings,
+        StateProducer,
+    )
     from dwcp.demo.inputs import read_jsonl  # noqa: PLC0415
     from schemas.ids import check_region  # noqa: PLC0415
 
@@ -54,7 +65,11 @@ async def _produce(region: str, path: str, bootstrap: str) -> dict[str, Any]:
     try:
         partition_count = len(await log.end_offsets(STATE_TOPIC))
         producer = StateProducer(
-            log, region=region, name=f"produce-{time.time_ns()}", partition_count=partition_count
+            log,
+            region=region,
+            name=f"produce-{time.time_ns()}",
+            partition_count=partition_count,
+            settings=ProducerSettings(diff_bytes=diff_mib << 20),
         )
         async with producer:
             for item in outcome.bar(read_jsonl(path)):

@@ -37,6 +37,7 @@ class DemoPlan:
         rate_per_s: Changes a second in all regions together; 0 for as fast as it goes.
         cut_s: Cut the last region off for so long, once half of the changes are written.
         partition_count: Partitions of the state topic.
+        diff_bytes: Documents that each writer remembers, to send what changed; 0: whole ones.
     """
 
     items: Iterable[EntityDocument]
@@ -45,6 +46,7 @@ class DemoPlan:
     rate_per_s: float
     cut_s: float
     partition_count: int
+    diff_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -77,7 +79,7 @@ async def run_demo(
         cluster: Where; started.
         show: Called four times a second.
     """
-    writers = Writers(cluster.bootstraps, plan.partition_count, plan.rate_per_s)
+    writers = Writers(cluster.bootstraps, plan.partition_count, plan.rate_per_s, plan.diff_bytes)
     progress = Progress(plan, cluster, writers)
     names = list(cluster.regions)
     is_half_written = asyncio.Event()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from connectors.kafka import KafkaLog
-from connectors.producer import StateProducer
+from connectors.producer import ProducerSettings, StateProducer
 from dwcp.demo.expected import Expected
 from dwcp.demo.inputs import EntityDocument
 from schemas.changes import StateChange
@@ -21,6 +21,7 @@ class Writers:
         bootstraps: Kafka of each region.
         partition_count: Partitions of the state topic.
         rate_per_s: Changes a second in all; 0 for as fast as it goes.
+        diff_bytes: Documents that each producer remembers, to send what changed; 0: whole ones.
 
     Attributes:
         produced: Changes handed over.
@@ -33,8 +34,13 @@ class Writers:
     """
 
     def __init__(
-        self, bootstraps: Mapping[str, str], partition_count: int, rate_per_s: float
+        self,
+        bootstraps: Mapping[str, str],
+        partition_count: int,
+        rate_per_s: float,
+        diff_bytes: int = 0,
     ) -> None:
+        self._settings = ProducerSettings(diff_bytes=diff_bytes)
         self._bootstraps = bootstraps
         self._partition_count = partition_count
         self._rate_per_s = rate_per_s
@@ -63,7 +69,11 @@ class Writers:
         log = KafkaLog({"bootstrap_servers": self._bootstraps[region]})
         stack.push_async_callback(log.close)
         producer = StateProducer(
-            log, region=region, name=f"demo-{region}", partition_count=self._partition_count
+            log,
+            region=region,
+            name=f"demo-{region}",
+            partition_count=self._partition_count,
+            settings=self._settings,
         )
         return await stack.enter_async_context(producer)
 

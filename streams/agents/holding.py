@@ -97,6 +97,7 @@ class Holding:
             state.dirty.update(taken)  # they are not safe yet: once more next time
             raise
         self._manifest = place
+        state.covered = place[1]
         return written + 1
 
     def _place(self) -> tuple[int, dict[str, int]]:

@@ -1,13 +1,15 @@
-"""Writes dead letters, and knows which are under way."""
+"""Writes dead letters and knows which are under way; asks producers for whole documents."""
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
 
 from connectors.log import Log, LogRecord, NewRecord
 from schemas.errors import DwcpError, LogError
+from schemas.registry import Record, encode_event
 from streams import topics
 from streams.deadletters import Place, dead_letter
 
@@ -49,7 +51,7 @@ class Letters:
         )
         self._under_way[place.partition] += 1
         try:
-            await self._append(place, letter)
+            await self._append(topics.DEADLETTER, [letter])
         finally:
             self._under_way[place.partition] -= 1
         self.written[error.reason] = self.written.get(error.reason, 0) + 1
@@ -57,12 +59,17 @@ class Letters:
             "deadletter", reason=error.reason, origin=origin, place=place, detail=str(error)
         )
 
-    async def _append(self, place: Place, letter: NewRecord) -> None:
+    async def ask(self, wanted: Sequence[Record]) -> None:
+        """Ask producers for whole documents; who is gone does not answer."""
+        asked = [NewRecord(None, encode_event("DocumentWanted", one)) for one in wanted]
+        await self._append(topics.WANTED, asked)
+
+    async def _append(self, topic: str, records: list[NewRecord]) -> None:
         while True:
             try:
-                await self._log.append(topics.DEADLETTER, 0, [letter])
+                await self._log.append(topic, 0, records)
             except LogError as failure:
-                log.warning("deadletter.retry", place=place, error=str(failure))
+                log.warning("append.retry", topic=topic, error=str(failure))
                 await asyncio.sleep(RETRY_S)
             else:
                 return

@@ -247,6 +247,8 @@ class Replica:
         for rejected in folded.rejected:
             at = place._replace(change_index=rejected.change_index)
             await self.letters.bury(origin, at, record, rejected.error)
+        if origin == self.region and folded.wanted:
+            await self.letters.ask(folded.wanted)
         if not holding.is_restored:
             return
         count = len(folded.stamps)

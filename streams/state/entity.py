@@ -8,7 +8,6 @@ patch newer than it is kept but shows only when somebody puts the entity again, 
 late counter does not bring half an entity back.
 """
 
-import functools
 import json
 from typing import Any
 
@@ -16,6 +15,8 @@ import xxhash
 
 from schemas.changes import JsonValue, Scalar, StateChange
 from schemas.ids import Version
+from schemas.patching import lay
+from streams.state.bases import Bases
 
 FINGERPRINT_MASK = (1 << 64) - 1
 
@@ -41,9 +42,11 @@ class Entity:
         version: Of the document register; None when only patched so far.
         document: JSON text; None when deleted or never put.
         newest: Version of the newest write seen, which also named the type.
+        bases: What chained patches build on; None: nothing yet.
     """
 
     __slots__ = (
+        "bases",
         "bucket",
         "document",
         "entity_id",
@@ -63,6 +66,7 @@ class Entity:
         self.document: str | None = None
         self.hash = 0
         self.fields: dict[str, Field] = {}
+        self.bases: Bases | None = None
 
     @property
     def is_visible(self) -> bool:
@@ -81,10 +85,14 @@ class Entity:
             added = self._apply_deltas(change, version)
         else:
             added = self.put(change["document"], version)
+        self.name_type(change["entity_type"], version)
+        return added
+
+    def name_type(self, entity_type: str, version: Version) -> None:
+        """Note who wrote last, which also names the type."""
         if self.newest is None or version > self.newest:
             self.newest = version
-            self.entity_type = change["entity_type"]
-        return added
+            self.entity_type = entity_type
 
     def put(self, document: str | None, version: Version) -> int | None:
         """Write the document register; None deletes."""
@@ -129,29 +137,5 @@ class Entity:
             return None
         document: dict[str, Any] = json.loads(self.document) if self.document is not None else {}
         for path, field in sorted(self.fields.items(), key=lambda item: (item[1].version, item[0])):
-            _lay(document, _segments(path), field)
+            lay(document, path, field.value, is_removed=field.is_removed)
         return document
-
-
-@functools.lru_cache(maxsize=4_096)
-def _segments(path: str) -> tuple[str, ...]:
-    """Split a JSON Pointer (RFC 6901, section 4)."""
-    return tuple(part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:])
-
-
-def _lay(document: dict[str, Any], segments: tuple[str, ...], field: Field) -> None:
-    """Set or remove one member; what stands in the way and is no object is replaced by one."""
-    parent = document
-    for segment in segments[:-1]:
-        child = parent.get(segment)
-        if not isinstance(child, dict):
-            if field.is_removed:
-                return
-            child = parent[segment] = {}
-        parent = child
-    if field.is_removed:
-        parent.pop(segments[-1], None)
-    elif isinstance(field.value, dict):
-        parent[segments[-1]] = json.loads(field.value["json"])
-    else:
-        parent[segments[-1]] = field.value

@@ -10,15 +10,23 @@ Invariants, each held by a test and by the simulation:
 """
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import xxhash
 
 from schemas.changes import StateChange, check_change
-from schemas.errors import EventError, WrongEventTypeError, WrongPartitionError, WrongRegionError
+from schemas.errors import (
+    EventError,
+    UnknownBaseError,
+    WrongEventTypeError,
+    WrongPartitionError,
+    WrongRegionError,
+)
 from schemas.ids import Version
 from schemas.partitioning import partition_of
-from schemas.registry import decode_event
+from schemas.patching import patched_text
+from schemas.registry import Record, decode_event
+from streams.state.bases import Base, Bases
 from streams.state.entity import FINGERPRINT_MASK, Entity
 
 BUCKET_COUNT: Final = 64
@@ -39,12 +47,14 @@ class Folded(NamedTuple):
         stamps: Hybrid timestamp of every change that was handled, also of hidden ones.
         touched: Entities whose registers changed, in order, maybe more than once.
         rejected: What has to go to the dead letters.
+        wanted: Whole documents that producers of this log have to be asked for.
     """
 
     is_duplicate: bool
     stamps: list[int]
     touched: list[Entity]
     rejected: list[Rejected]
+    wanted: list[Record]
 
 
 class PartitionState:
@@ -59,6 +69,7 @@ class PartitionState:
         fingerprint: Sum of the registers' hashes modulo 2^64.
         visible_count: Entities that readers see.
         dirty: Buckets that changed since they were last taken for a snapshot.
+        covered: Next offset by origin region that the newest durable manifest names.
     """
 
     def __init__(self, partition: int, partition_count: int) -> None:
@@ -69,6 +80,7 @@ class PartitionState:
         self.fingerprint = 0
         self.visible_count = 0
         self.dirty: set[int] = set()
+        self.covered: dict[str, int] = {}
 
     def fold(self, origin: str, offset: int, record_time_ms: int, value: bytes | None) -> Folded:
         """Apply the record that stands at `offset` of this partition in the origin's log.
@@ -79,24 +91,27 @@ class PartitionState:
             record_time_ms: Its append time there, Unix milliseconds.
             value: Its value, an event of `schemas/`.
         """
-        folded = Folded(offset < self.vector.get(origin, 0), [], [], [])
+        folded = Folded(offset < self.vector.get(origin, 0), [], [], [], [])
         if folded.is_duplicate:
             return folded
         self.vector[origin] = offset + 1
         try:
-            changes = _changes_of(value)
+            producer, changes = _changes_of(value)
         except EventError as error:
             folded.rejected.append(Rejected(-1, error))
             return folded
+        stamp = 0
         for index, change in enumerate(changes):
             try:
                 stamp = check_change(change, record_time_ms)
                 self._check_place(change, origin)
+                entity = self._apply(change, Version(stamp, origin, offset, index), producer)
             except EventError as error:
                 folded.rejected.append(Rejected(index, error))
+                if isinstance(error, UnknownBaseError):
+                    folded.wanted.append(_wanted(change, error, stamp))
                 continue
             folded.stamps.append(stamp)
-            entity = self._apply(change, Version(stamp, origin, offset, index))
             if entity is not None:
                 folded.touched.append(entity)
         return folded
@@ -144,17 +159,69 @@ class PartitionState:
                 f"partitioner=murmur2_random)"
             )
 
-    def _apply(self, change: StateChange, version: Version) -> Entity | None:
+    def _apply(self, change: StateChange, version: Version, producer: str) -> Entity | None:
+        base_version = change.get("base_version")
+        if change["operation"] == "patch" and base_version is not None:
+            return self._apply_chained(change, version, producer, base_version)
         entity = self.entity(change["entity_id"])
         was_visible = entity.is_visible
         added = entity.apply(change, version)
+        if change["operation"] != "patch":
+            document = None if base_version is None else change["document"]
+            self._hold(entity, producer, version, document)
         if added is None:
             return None
         self.account(entity, added, was_visible=was_visible)
         return entity
 
+    def _apply_chained(
+        self, change: StateChange, version: Version, producer: str, base_version: int
+    ) -> Entity | None:
+        """Apply a patch that stands for a whole document."""
+        entity = self.entities.get(change["entity_id"])
+        key = (version.region, producer)
+        held = entity.bases.get(key) if entity is not None and entity.bases else None
+        if held is not None and (version.offset, version.change_index) <= held.place:
+            return None  # a replay: what it did is in the snapshot
+        if entity is None or held is None or held.document is None or held.stamp != base_version:
+            raise UnknownBaseError(producer, change["entity_id"], base_version)
+        document = patched_text(held.document, change["deltas"])
+        was_visible = entity.is_visible
+        added = entity.put(document, version)
+        entity.name_type(change["entity_type"], version)
+        self._hold(entity, producer, version, document)
+        if added is None:
+            return None
+        self.account(entity, added, was_visible=was_visible)
+        return entity
 
-def _changes_of(value: bytes | None) -> Iterable[StateChange]:
+    def _hold(self, entity: Entity, producer: str, version: Version, document: str | None) -> None:
+        """Keep what later patches of the same producer may build on."""
+        key = (version.region, producer)
+        if entity.bases is None:
+            if document is None:
+                return
+            entity.bases = Bases()
+        elif (document is None and key not in entity.bases) or entity.bases.has_passed(
+            key, (version.offset, version.change_index)
+        ):
+            return
+        base = Base(version.stamp, version.offset, version.change_index, document)
+        entity.bases.hold(key, base, self.covered)
+        self.dirty.add(entity.bucket)
+
+
+def _wanted(change: StateChange, error: UnknownBaseError, stamp: int) -> Record:
+    return {
+        "producer": error.producer,
+        "entity_id": error.entity_id,
+        "entity_type": change["entity_type"],
+        "hybrid_timestamp": stamp,
+    }
+
+
+def _changes_of(value: bytes | None) -> tuple[str, Iterable[StateChange]]:
+    """Return the producer's name and its changes."""
     if value is None:
         raise WrongEventTypeError(
             "a Kafka tombstone in the state topic: delete with a StateChange, operation delete"
@@ -162,7 +229,8 @@ def _changes_of(value: bytes | None) -> Iterable[StateChange]:
     name, record = decode_event(value)
     if name == "StateBatch":
         changes: list[StateChange] = record["changes"]
-        return changes
+        return record["producer"], changes
     if name == "StateChange":
-        return [record]  # type: ignore[list-item] # the schema is the type
+        change: Any = record  # the schema is the type
+        return record["change_id"].rpartition("/")[0], [change]
     raise WrongEventTypeError(f"{name} in the state topic: produce StateChange or StateBatch")

@@ -26,6 +26,7 @@ from typing import Final
 
 from schemas.ids import Version
 from schemas.registry import Record, decode_event, encode_event
+from streams.state.bases import Base, Bases
 from streams.state.entity import Entity
 from streams.state.partition import BUCKET_COUNT, PartitionState
 
@@ -57,6 +58,7 @@ def encode_chunks(entities: list[Entity]) -> list[bytes]:
     for entity in entities:
         records.append(_entity_record(entity))
         size_bytes += len(entity.document or "") + 64 * (1 + len(entity.fields))
+        size_bytes += sum(len(base["document"] or "") + 64 for base in records[-1]["bases"])
         if size_bytes >= CHUNK_BYTES:
             chunks.append(encode_event("SnapshotBucket", {"entities": records}))
             records, size_bytes = [], 0
@@ -127,6 +129,7 @@ class SnapshotReader:
         _, manifest = decode_event(self._manifest)
         self.replica_offset = manifest["replica_offset"]
         self._state.vector = {o["region"]: o["offset"] for o in manifest["origins"]}
+        self._state.covered = dict(self._state.vector)
         count = 0
         for bucket, chunk in sorted(self._chunks):
             _, record = decode_event(self._chunks[bucket, chunk])
@@ -146,6 +149,7 @@ def _entity_record(entity: Entity) -> Record:
         "document": entity.document,
         **version,
         "fields": list(_field_records(entity)),
+        "bases": list(_base_records(entity)),
     }
 
 
@@ -157,6 +161,32 @@ def _field_records(entity: Entity) -> Iterator[Record]:
             "value": field.value,
             **_version_record(field.version),
         }
+
+
+def _base_records(entity: Entity) -> Iterator[Record]:
+    for (origin, producer), base in (entity.bases or {}).items():
+        is_shared = base.document is not None and base.document == entity.document
+        yield {
+            "origin": origin,
+            "producer": producer,
+            "hybrid_timestamp": base.stamp,
+            "offset": base.offset,
+            "index": base.change_index,
+            "is_shared": is_shared,
+            "document": None if is_shared else base.document,
+        }
+
+
+def _join_bases(entity: Entity, records: list[Record], own: str | None) -> None:
+    """Join bases; of two chunks that hold the entity the later one counts."""
+    bases = entity.bases if entity.bases is not None else Bases()
+    for record in records:
+        key = (record["origin"], record["producer"])
+        document = own if record["is_shared"] else record["document"]
+        base = Base(record["hybrid_timestamp"], record["offset"], record["index"], document)
+        if not bases.has_passed(key, base.place):
+            bases[key] = base
+    entity.bases = bases or None
 
 
 def _version_record(version: Version) -> Record:
@@ -185,6 +215,7 @@ def _join(state: PartitionState, record: Record) -> None:
         is_removed = field["removed"]
         one = entity.set_field(field["path"], field["value"], newest[-1], is_removed=is_removed)
         added += one or 0
+    _join_bases(entity, record["bases"], record["document"])
     if entity.newest is None or max(newest) > entity.newest:
         entity.newest = max(newest)
         entity.entity_type = record["entity_type"]

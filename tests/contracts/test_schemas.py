@@ -265,6 +265,34 @@ GOLDEN_RECORDS: dict[str, Record] = {
             }
         ]
     },
+    "SnapshotBucket.2": {
+        "entities": [
+            {
+                "entity_id": "vm-17",
+                "entity_type": "vm",
+                **VERSION,
+                "document": "{}",
+                "fields": [],
+                "bases": [
+                    {
+                        "origin": "eu-west",
+                        "producer": "p#1",
+                        "hybrid_timestamp": 7,
+                        "offset": 8,
+                        "index": 9,
+                        "is_shared": False,
+                        "document": '{"a":1}',
+                    }
+                ],
+            }
+        ]
+    },
+    "DocumentWanted.1": {
+        "producer": "p#1",
+        "entity_id": "vm-17",
+        "entity_type": "vm",
+        "hybrid_timestamp": 7,
+    },
     "SnapshotManifest.1": {
         "bucket_count": 64,
         "state_offset": 5,

@@ -13,6 +13,7 @@ from tests.simulation.planting import Mutant, planted
 
 _ENTITY: Final = "streams.state.entity:Entity"
 _PARTITION: Final = "streams.state.partition:PartitionState"
+_BASES: Final = "streams.state.bases:Bases"
 _SNAPSHOT: Final = "streams.state.snapshot"
 _REPLICATION: Final = "streams.replication"
 _REPLICA: Final = "streams.agents.replica:Replica"
@@ -162,6 +163,44 @@ MUTANTS: Final = (
         f"{_REPLICA}._lose",
         "holding.is_lost = True",
         "return",
+    ),
+    Mutant(
+        "a chained patch against another base is applied",
+        f"{_PARTITION}._apply_chained",
+        "held.stamp != base_version",
+        "held.stamp < 0",
+    ),
+    Mutant(
+        "chained patches build on anybody's document",
+        f"{_PARTITION}._apply_chained",
+        "key = (version.region, producer)",
+        "key = (version.region, next((p for _, p in self.entities[change['entity_id']].bases), ''))"
+        " if change['entity_id'] in self.entities and self.entities[change['entity_id']].bases"
+        " else (version.region, producer)",
+    ),
+    Mutant(
+        "a replayed patch asks for its document",
+        f"{_PARTITION}._apply_chained",
+        "<= held.place",
+        "< (0, 0)",
+    ),
+    Mutant(
+        "a deleted document is built on",
+        f"{_PARTITION}._apply",
+        'if change["operation"] != "patch":',
+        'if change["operation"] == "put":',
+    ),
+    Mutant(
+        "bases are never put off",
+        f"{_BASES}.hold",
+        "held[:-BASES_MAX]",
+        "held[:0]",
+    ),
+    Mutant(
+        "snapshots leave bases out",
+        f"{_SNAPSHOT}:_entity_record",
+        "list(_base_records(entity))",
+        "[]",
     ),
     Mutant(
         "a range with a hole is accepted",

@@ -16,6 +16,7 @@ from schemas.clocks import HybridClock
 from schemas.partitioning import partition_of
 from schemas.registry import encode_event
 from streams import topics
+from tests.simulation.chains import Chains
 from tests.simulation.oracle import Entry, Ledger, Write
 from tests.simulation.poison import bad_change, bad_record
 
@@ -70,14 +71,19 @@ class Writer:
         self._dice = dice
         self._entities = entities
         self._clock = HybridClock()
+        self._chains = Chains(region, dice)
+        self._chain_weight = dice.choice((5, 15, 200))
         self._count = 0
 
     def write(self, wall_ms: int) -> None:
         """Append one record of some kind; `wall_ms` is the broker's clock."""
         (kind,) = self._dice.choices(
-            ("change", "batch", "poison", "aborted", "oversize", "stray"), (50, 28, 12, 7, 2, 1)
+            ("change", "batch", "chain", "poison", "aborted", "oversize", "stray"),
+            (40, 23, self._chain_weight, 11, 7, 2, 1),
         )
-        entity = self._dice.choice(self._entities)
+        # Chains need company: most are about one entity.
+        is_usual = kind != "chain" or self._dice.random() < 0.2
+        entity = self._dice.choice(self._entities) if is_usual else self._entities[0]
         partition = partition_of(entity, self._ledger.partition_count)
         if kind == "stray":
             record = NewRecord(b"who", b"am I", (("dwcp-origin-region", b"x"),))
@@ -85,6 +91,13 @@ class Writer:
             self._ledger.strays[self.region, partition].add(offset)
         elif kind == "poison":
             self._append(partition, Draft(*self._poison(entity)), wall_ms)
+        elif kind == "chain":
+            is_aborted = self._dice.random() < 0.05
+            chain = self._chains.draw(entity, wall_ms)
+            draft = Draft(chain.value, chain.writes, chain.refusals)
+            self._append(partition, draft, wall_ms, is_aborted=is_aborted)
+            if not is_aborted:
+                self._chains.commit(entity, chain)
         elif kind == "batch":
             self._append(partition, self._batch(partition, wall_ms), wall_ms)
         elif kind == "oversize":

@@ -48,7 +48,7 @@ def test_an_empty_batch_only_moves_the_vector() -> None:
     into = state()
 
     assert fold(into, batch(), offset=3) == Folded(
-        is_duplicate=False, stamps=[], touched=[], rejected=[]
+        is_duplicate=False, stamps=[], touched=[], rejected=[], wanted=[]
     )
     assert into.vector == {"ams": 4}
 
@@ -60,7 +60,7 @@ def test_a_record_below_the_vector_changes_nothing() -> None:
 
     for offset in (0, 4, 5):
         folded = fold(into, event(put("e", '{"a":2}')), offset)
-        assert folded == Folded(is_duplicate=True, stamps=[], touched=[], rejected=[])
+        assert folded == Folded(is_duplicate=True, stamps=[], touched=[], rejected=[], wanted=[])
     assert (dict(into.vector), into.fingerprint) == before
 
 
