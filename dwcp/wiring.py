@@ -14,11 +14,11 @@ from connectors.producer import ProducerSettings, StateProducer
 from dwcp.config import RegionConfig
 from schemas.errors import BrokerDiedError, ConfigError, DwcpError, LogError
 from schemas.registry import Record
+from streams.agents.incoming import Incoming
+from streams.agents.outgoing import Outgoing
 from streams.agents.receiver import Receiver
 from streams.agents.replica import Replica
-from streams.agents.sender import Outgoing
 from streams.agents.status import SenderStatus
-from streams.agents.taking import Incoming
 from streams.app import AppSettings, build_app
 from streams.node import Gossip, digest_json
 from streams.topics import TopicSettings, topic_specs

@@ -25,9 +25,11 @@
     ├── ProtocolError                bytes that the link's protocol forbids
     │   ├── BadFrameError, FrameTooLargeError, ChecksumError
     │   ├── UnexpectedMessageError, MalformedMessageError, CreditExceededError
+    │   ├── UnknownSessionError      a data connection of no session here
     │   └── BadUnitError             an encoded unit did not give its bytes back
     ├── LinkError                    the network or the peer failed us: retryable
     │   ├── PeerSilentError, LinkClosedError, PeerNotReadingError, CrowdedOutError
+    │   ├── TooManyConnectionsError  sessions or data streams
     │   ├── PeerRefusedError         the peer said no, and why (not retryable)
     │   └── TlsError                 no encrypted connection came about (not retryable)
     │       ├── UntrustedCertificateError, CertificateExpiredError, NoCertificateError
@@ -216,6 +218,10 @@ class UnexpectedMessageError(ProtocolError):
     """A message that this state of the session does not allow."""
 
 
+class UnknownSessionError(ProtocolError):
+    """A data connection of a session that is not here, or not any more."""
+
+
 class MalformedMessageError(ProtocolError):
     """A control message that does not decode."""
 
@@ -236,6 +242,10 @@ class LinkError(DwcpError):
 
 class PeerSilentError(LinkError):
     """Nothing came from the peer for longer than the time-out."""
+
+
+class TooManyConnectionsError(LinkError):
+    """As many sessions or data streams as we take are open."""
 
 
 class LinkClosedError(LinkError):

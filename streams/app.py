@@ -29,8 +29,9 @@ from connectors.log import LogRecord, plain_headers
 from schemas.errors import LogError
 from streams import topics
 from streams.agents.driver import PromptTransport
+from streams.agents.outgoing import Outgoing
 from streams.agents.replica import Replica
-from streams.agents.sender import Outgoing, run_sender
+from streams.agents.sender import run_sender
 
 log = structlog.get_logger(__name__)
 

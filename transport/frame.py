@@ -11,13 +11,13 @@ offset  bytes  meaning
 4       2      flags, see `FLAG_LAST`
 6       2      header check: low 16 bits of xxh3-64 over the header with this field 0
 8       4      flow id
-12      4      payload length, at most 262,144
-16      8      sequence: of the unit within its flow and epoch; else 0
+12      4      payload length, at most 262,144; of a chunk 1,048,576
+16      8      sequence: of the frame within its flow, from 0; of a chunk its byte offset
 24      8      xxh3-64 of the payload
 ======  =====  =====================================================================
 
-A unit larger than one payload travels in several frames of the same sequence; the last one has
-`FLAG_LAST`.
+A unit larger than one payload travels in several frames that follow each other; the last one has
+`FLAG_LAST`. Frames of one flow may take different connections and overtake each other.
 """
 
 import enum
@@ -33,6 +33,7 @@ LAYOUT_VERSION: Final = 1
 HEADER: Final = struct.Struct("!HBBHHIIQQ")
 HEADER_BYTES: Final = HEADER.size
 PAYLOAD_BYTES_MAX: Final = 262_144
+CHUNK_BYTES_MAX: Final = 1_048_576
 FLAG_LAST: Final = 1
 
 
@@ -48,10 +49,17 @@ class FrameType(enum.IntEnum):
     NACK = 7
     HEARTBEAT = 8
     GOODBYE = 9
+    ATTACHED = 10
+    RECEIVED = 11
+    OFFER = 12
+    WANT = 13
+    CHUNK = 14
+    DONE = 15
+    TAKEN = 16
 
 
 class Frame(NamedTuple):
-    """One frame; a sequence means something only for units."""
+    """One frame; a sequence means something only for units and chunks."""
 
     type: FrameType
     payload: bytes
@@ -60,15 +68,55 @@ class Frame(NamedTuple):
     flags: int = FLAG_LAST
 
 
+class Header(NamedTuple):
+    """What stands before a payload; `digest` is xxh3-64 of it."""
+
+    type: FrameType
+    flags: int
+    flow: int
+    length: int
+    sequence: int
+    digest: int
+
+
+def encode_header(header: Header) -> bytes:
+    """Return the 32 bytes of a header."""
+    kind, flags, *rest = header
+    bare = HEADER.pack(MAGIC, LAYOUT_VERSION, kind, flags, 0, *rest)
+    check = xxhash.xxh3_64_intdigest(bare) & 0xFFFF
+    return HEADER.pack(MAGIC, LAYOUT_VERSION, kind, flags, check, *rest)
+
+
+def decode_header(data: bytes) -> Header:
+    """Read the 32 bytes of a header.
+
+    Raises:
+        BadFrameError: It is not one of ours; the stream cannot go on.
+        FrameTooLargeError: It announces more than its type may carry.
+    """
+    magic, version, kind, flags, check, *rest = HEADER.unpack(data)
+    if magic != MAGIC or version != LAYOUT_VERSION:
+        raise BadFrameError(
+            f"[{data[:4].hex(' ')}] is no frame of ours: does the peer speak DWCP, "
+            f"version {LAYOUT_VERSION}?"
+        )
+    bare = data[:6] + b"\0\0" + data[8:]
+    if check != xxhash.xxh3_64_intdigest(bare) & 0xFFFF or kind not in _TYPES:
+        raise BadFrameError(f"frame header [{data.hex(' ')}] is damaged")
+    header = Header(FrameType(kind), flags, *rest)
+    most = CHUNK_BYTES_MAX if header.type is FrameType.CHUNK else PAYLOAD_BYTES_MAX
+    if header.length > most:
+        raise FrameTooLargeError(f"a frame of {header.length:,} bytes, {most:,} are allowed")
+    return header
+
+
 def encode_frame(frame: Frame) -> bytes:
     """Return header and payload."""
     payload = frame.payload
     assert len(payload) <= PAYLOAD_BYTES_MAX, f"{len(payload)} bytes do not fit a frame"
     digest = xxhash.xxh3_64_intdigest(payload)
-    rest = (frame.flow, len(payload), frame.sequence, digest)
-    bare = HEADER.pack(MAGIC, LAYOUT_VERSION, frame.type, frame.flags, 0, *rest)
-    check = xxhash.xxh3_64_intdigest(bare) & 0xFFFF
-    return b"".join((bare[:6], check.to_bytes(2, "big"), bare[8:], payload))
+    header = Header(frame.type, frame.flags, frame.flow, len(payload), frame.sequence, digest)
+    return encode_header(header) + payload
 
 
 class FrameDecoder:
@@ -81,6 +129,11 @@ class FrameDecoder:
     def __init__(self, payload_bytes_max: int = PAYLOAD_BYTES_MAX) -> None:
         self._payload_bytes_max = payload_bytes_max
         self._buffer = bytearray()
+
+    @property
+    def has_rest(self) -> bool:
+        """Tell whether a frame is half there."""
+        return bool(self._buffer)
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take bytes and return the frames they complete, possibly none.
@@ -103,27 +156,27 @@ class FrameDecoder:
         return frames
 
     def _parse(self, start: int) -> Frame | None:
-        header = bytes(self._buffer[start : start + HEADER_BYTES])
-        magic, version, kind, flags, check, flow, length, sequence, digest = HEADER.unpack(header)
-        if magic != MAGIC or version != LAYOUT_VERSION:
-            raise BadFrameError(
-                f"[{header[:4].hex(' ')}] is no frame of ours: does the peer speak DWCP, "
-                f"version {LAYOUT_VERSION}?"
-            )
-        bare = header[:6] + b"\0\0" + header[8:]
-        if check != xxhash.xxh3_64_intdigest(bare) & 0xFFFF or kind not in _TYPES:
-            raise BadFrameError(f"frame header [{header.hex(' ')}] is damaged")
-        if length > self._payload_bytes_max:
+        header = decode_header(bytes(self._buffer[start : start + HEADER_BYTES]))
+        if header.length > self._payload_bytes_max:
             raise FrameTooLargeError(
-                f"a frame of {length:,} bytes, {self._payload_bytes_max:,} are allowed"
+                f"a frame of {header.length:,} bytes, {self._payload_bytes_max:,} are allowed"
             )
-        end = start + HEADER_BYTES + length
+        end = start + HEADER_BYTES + header.length
         if len(self._buffer) < end:
             return None
         payload = bytes(self._buffer[start + HEADER_BYTES : end])
-        if xxhash.xxh3_64_intdigest(payload) != digest:
-            raise ChecksumError(f"payload of {length:,} bytes of {FrameType(kind).name} is damaged")
-        return Frame(FrameType(kind), payload, flow, sequence, flags)
+        check_payload(header, payload)
+        return Frame(header.type, payload, header.flow, header.sequence, header.flags)
+
+
+def check_payload(header: Header, payload: bytes | bytearray | memoryview) -> None:
+    """Compare a payload with what its sender hashed.
+
+    Raises:
+        ChecksumError: It is not the same.
+    """
+    if xxhash.xxh3_64_intdigest(payload) != header.digest:
+        raise ChecksumError(f"payload of {header.length:,} bytes of {header.type.name} is damaged")
 
 
 _TYPES: Final = frozenset(int(kind) for kind in FrameType)

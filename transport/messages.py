@@ -1,6 +1,6 @@
 """Control messages and batches of the link: Avro records inside frames."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from schemas.errors import EventError, MalformedMessageError
@@ -19,6 +19,12 @@ _SCHEMA_OF: Final = {
     FrameType.NACK: "Nack",
     FrameType.HEARTBEAT: "Heartbeat",
     FrameType.GOODBYE: "Goodbye",
+    FrameType.ATTACHED: "Attached",
+    FrameType.RECEIVED: "Received",
+    FrameType.OFFER: "Offer",
+    FrameType.WANT: "Want",
+    FrameType.DONE: "Done",
+    FrameType.TAKEN: "Taken",
 }
 
 
@@ -42,6 +48,23 @@ def read_message(frame: Frame) -> Record:
 def positions(cursors: Mapping[int, int]) -> list[Record]:
     """Write {partition: offset} as Avro `Position` records, ascending."""
     return [{"partition": p, "offset": o} for p, o in sorted(cursors.items())]
+
+
+def ranges(found: Iterable[tuple[int, int]]) -> list[Record]:
+    """Write ranges as Avro `ReceivedRange` records."""
+    return [{"from_number": start, "to_number": end} for start, end in found]
+
+
+def read_ranges(records: list[Record]) -> tuple[tuple[int, int], ...]:
+    """Read Avro `ReceivedRange` records.
+
+    Raises:
+        MalformedMessageError: One ends before it begins.
+    """
+    found = tuple((record["from_number"], record["to_number"]) for record in records)
+    if any(not 0 <= start <= end for start, end in found):
+        raise MalformedMessageError(f"ranges {found}")
+    return found
 
 
 def read_positions(records: list[Record]) -> dict[int, int]:

@@ -7,13 +7,21 @@ come from the replica topic itself, read when we became its partition's only wri
 between append and acknowledgement leaves nothing twice.
 """
 
-from schemas.errors import UnexpectedMessageError
+from collections import deque
+from typing import Final
+
+from schemas.errors import DwcpError, LinkClosedError, TooManyConnectionsError, UnknownSessionError
+from streams.agents.incoming import Incoming
 from streams.agents.status import ReceiverStatus
-from streams.agents.taking import Incoming, Taking
+from streams.agents.taking import Taking
 from transport.aio.door import FrontDoor
 from transport.aio.wire import Wire
 from transport.frame import FrameType
-from transport.session.handshake import Greeting
+from transport.session.handshake import Greeting, unknown_session
+
+# Fewer than the door lets in: whoever has a session may add data streams to it.
+SESSIONS_MAX: Final = 192
+DATA_STREAMS_MAX: Final = 512  # one thread each
 
 
 class Receiver:
@@ -28,6 +36,7 @@ class Receiver:
         self.incoming = incoming
         self.status: dict[tuple[str, str], ReceiverStatus] = {}
         self._by_token: dict[bytes, Taking] = {}
+        self._past_tokens: deque[bytes] = deque(maxlen=SESSIONS_MAX)
         self._takings: list[Taking] = []
         self._door = FrontDoor(
             _greet, self._serve, incoming.tls, incoming.settings.silence_ms / 1_000
@@ -44,11 +53,18 @@ class Receiver:
 
     async def _serve(self, wire: Wire, greeting: Greeting) -> None:
         if greeting.kind is FrameType.HELLO:
+            if len(self._takings) >= SESSIONS_MAX:
+                raise TooManyConnectionsError(f"{SESSIONS_MAX} sessions are open")
             await Taking(self.incoming, self, wire, greeting).run()
             return
         taking = self._by_token.get(greeting.token)
-        if taking is None:
-            raise UnexpectedMessageError("a data connection with a token of no session")
+        if taking is None:  # of another node of ours, or the session ended a moment ago
+            wire.write(unknown_session())
+            if greeting.token in self._past_tokens:
+                raise LinkClosedError("a data connection of a session that has ended")
+            raise UnknownSessionError("a data connection with a token of no session")
+        if sum(one.stream_count for one in self._takings) >= DATA_STREAMS_MAX:
+            raise TooManyConnectionsError(f"{DATA_STREAMS_MAX} data streams are open")
         await taking.take(wire, greeting)
 
     async def open(self, taking: Taking) -> dict[int, int]:
@@ -66,9 +82,14 @@ class Receiver:
 
     def forget(self, taking: Taking) -> None:
         """Drop a session that ended."""
-        self._by_token.pop(taking.session.token, None)
+        if self._by_token.pop(taking.session.token, None) is not None:
+            self._past_tokens.append(taking.session.token)
         if taking in self._takings:
             self._takings.remove(taking)
+
+    def refuse(self, error: DwcpError, region: str) -> None:
+        """Count a data stream that ended for a reason, while its session goes on."""
+        self._door.refuse(error.reason, str(error), region)
 
     def status_of(self, taking: Taking) -> ReceiverStatus:
         """Return where the session writes what becomes of it."""

@@ -4,47 +4,46 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
-from connectors.log import Log, RecordRange
-from schemas.errors import BadUnitError, DwcpError, LinkClosedError, WrongIdentityError
-from schemas.registry import Record
-from streams.agents.replica import Replica
+from connectors.log import RecordRange
+from schemas.errors import (
+    BadUnitError,
+    DwcpError,
+    LinkClosedError,
+    UnexpectedMessageError,
+    WrongIdentityError,
+)
+from streams.agents.incoming import Incoming
 from streams.agents.status import ReceiverStatus
 from streams.replication import decode_batch
 from transport.aio.connection import flush_control, pump_control
-from transport.aio.tls import LinkTls
+from transport.aio.receiving import ReceiveStream, ReceiveStreams, is_breach
 from transport.aio.wire import Wire
+from transport.amst.reassembly import FlowReport, Reassembler, WholeUnit
+from transport.session.control import STATE_FLOW
 from transport.session.events import (
     Event,
     HeartbeatDue,
     HeartbeatReceived,
     HelloReceived,
-    Identity,
-    LinkSettings,
+    Offered,
     PeerLeft,
+    SumKnown,
     Unit,
+    Urgent,
 )
-from transport.session.handshake import Greeting
-from transport.session.inbound import InboundSession
+from transport.session.handshake import Greeting, attached
+from transport.session.inbound import InboundSession, flow_limits
+from transport.session.objects import IncomingObjects, ReceivedObject
 
 log = structlog.get_logger(__name__)
 
+STREAMS_MAX: Final = 32  # of one session: 16, and as many that retire
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """What the receiver needs; see `streams.agents.sender.Outgoing`."""
-
-    identity: Callable[[], Identity]
-    settings: LinkSettings
-    log: Log
-    replica: Replica
-    digest: Callable[[], Record]
-    on_digest: Callable[[str, Record], None]
-    tls: LinkTls | None = None
+T = TypeVar("T")
 
 
 class Door(Protocol):
@@ -52,6 +51,10 @@ class Door(Protocol):
 
     async def open(self, taking: "Taking") -> dict[int, int]:
         """Let a session in and return its cursors; older ones in its way end first."""
+        ...
+
+    def refuse(self, error: DwcpError, region: str) -> None:
+        """Count a data stream that ended for a reason, while its session goes on."""
         ...
 
     def status_of(self, taking: "Taking") -> ReceiverStatus:
@@ -70,7 +73,6 @@ class Taking:
         self._incoming = incoming
         self._door = door
         self._control = wire
-        self._data: Wire | None = None
         self._greeting = greeting
         self.session = InboundSession(
             self._incoming.identity(),
@@ -85,6 +87,21 @@ class Taking:
         self._cursors: dict[int, int] = {}
         self._status = ReceiverStatus("")
         self._ending = asyncio.Event()
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._streams = ReceiveStreams(
+            Reassembler(flow_limits(incoming.settings)),
+            self._guarded(self._on_units),
+            self._guarded(self._on_reports),
+            self._on_stream_end,
+        )
+        self._objects = IncomingObjects(
+            self.session, self._streams, incoming.shelf, incoming.on_object or _nobody
+        )
+
+    @property
+    def stream_count(self) -> int:
+        """How many data streams it has."""
+        return len(self._streams.streams)
 
     def is_in_the_way_of(self, newer: InboundSession) -> bool:
         """Tell whether a session of the same node, or with the same partitions, has to wait."""
@@ -109,8 +126,8 @@ class Taking:
             self._status.state = "down"
             self._door.forget(self)
             self.ended.set()
-            if self._data is not None:  # of a peer that hangs, nobody else would
-                self._data.close()
+            self._failed.cancel()
+            await self._streams.close()
 
     async def _shake_hands(self) -> None:
         now_ns, wall_ms = time.monotonic_ns(), time.time_ns() // 1_000_000
@@ -125,7 +142,7 @@ class Taking:
         pumping = asyncio.ensure_future(self._pump())
         ending = asyncio.ensure_future(self._ending.wait())
         try:
-            tasks = (appending, pumping, ending)
+            tasks = (appending, pumping, ending, self._failed)
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
@@ -137,24 +154,57 @@ class Taking:
             await asyncio.shield(asyncio.gather(appending, pumping, return_exceptions=True))
 
     async def take(self, wire: Wire, greeting: Greeting) -> None:
-        """Serve the data connection."""
+        """Take in a data connection."""
         if wire.peer != self._control.peer:
             raise WrongIdentityError(f"a data connection of {wire.peer} for {self._control.peer}")
-        units = self.session.adopt(greeting, time.monotonic_ns())
-        self._data = wire
-        try:
-            for unit in units:
-                self._units.put_nowait(unit)
-            while not self.ended.is_set():
-                data = await wire.read()
-                for unit in self.session.receive_data(data, time.monotonic_ns()):
-                    self._units.put_nowait(unit)
-        except DwcpError as error:
-            if not self.ended.is_set():
-                self._status.error = f"{error.reason}: {error}"
-            raise
-        finally:
-            self.end()
+        if len(self._streams.streams) >= STREAMS_MAX:
+            raise UnexpectedMessageError(f"more than {STREAMS_MAX} data streams")
+        wire.write(attached(greeting.stream))
+        await wire.drain()
+        self._streams.add(greeting.stream, wire.detach())
+
+    def _guarded(self, action: Callable[[list[T]], None]) -> Callable[[list[T]], None]:
+        """Let the session end by an error that comes up outside of its tasks."""
+
+        def guarded(found: list[T]) -> None:
+            try:
+                action(found)
+            except DwcpError as error:
+                self._fail(error)
+            else:
+                self._flush()
+
+        return guarded
+
+    def _fail(self, error: DwcpError) -> None:
+        if not self._failed.done():
+            self._failed.set_exception(error)
+
+    def _flush(self) -> None:
+        if not self._control.is_closing:
+            flush_control(self.session, self._control)
+
+    def _on_units(self, units: list[WholeUnit]) -> None:
+        for unit in units:
+            if unit.flow == STATE_FLOW:
+                self._units.put_nowait(self.session.take_unit(unit.payload))
+            elif self._incoming.on_log_unit is not None:
+                self._incoming.on_log_unit(self.session.peer_region, unit.payload)
+            else:
+                raise UnexpectedMessageError("nobody takes units of the log flow here")
+
+    def _on_reports(self, reports: list[FlowReport]) -> None:
+        self.session.hear(time.monotonic_ns())
+        self.session.report(reports)
+        self._objects.check()
+
+    def _on_stream_end(self, stream: ReceiveStream) -> None:
+        if stream.error is None or self.ended.is_set():
+            return
+        if is_breach(stream.error):
+            self._fail(stream.error)
+        else:  # damaged on its way: the sender sends on another stream what was not reported
+            self._door.refuse(stream.error, self.session.peer_region)
 
     async def _pump(self) -> None:
         await pump_control(self.session, self._control, self.session.receive_control, self._handle)
@@ -182,6 +232,12 @@ class Taking:
                     self._incoming.on_digest(self.session.peer_region, digest)
             case PeerLeft(text=text):
                 raise LinkClosedError(f"the peer said goodbye: {text}")
+            case Urgent(header=header, payload=payload):
+                self._streams.land(header, payload)
+            case Offered():
+                self._objects.on_offered(event)
+            case SumKnown():
+                self._objects.on_sum(event)
 
     async def _append_units(self) -> None:
         while (unit := await self._units.get()) is not None:
@@ -219,3 +275,7 @@ class Taking:
             self._cursors[part.partition] = max(
                 self._cursors.get(part.partition, 0), part.to_offset
             )
+
+
+def _nobody(_: ReceivedObject) -> None:
+    """Stand in for whoever takes objects."""

@@ -236,7 +236,7 @@ async def test_a_stolen_token_does_not_let_another_region_write(
     wire.write(session.control_to_send())
     while not session.is_established:
         session.receive_control(await wire.read(), time.monotonic_ns(), 0)
-    attach = session.attach() + session.send_unit(b"x")
+    attach = session.attach(1)
     assert await said_by(door.address, attach, trusting(certificates.files("fra"))) == b""
     await until(lambda: door.receiver.refused == {"WrongIdentity": 1}, WAIT_S, "the refusal")
     wire.close()

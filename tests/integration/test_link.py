@@ -15,6 +15,7 @@ from connectors.log import NewRecord
 from schemas.errors import LogUnavailableError, OutcomeUnknownError
 from schemas.registry import decode_event
 from streams import topics
+from streams.agents import receiver as receiver_module
 from streams.agents.receiver import Receiver
 from streams.replication import encode_batch
 from tests.support.links import (
@@ -29,8 +30,11 @@ from tests.support.links import (
 )
 from tests.support.waiting import until
 from transport.aio import door
+from transport.amst.scheduler import SendScheduler
+from transport.amst.traffic import Traffic
 from transport.frame import HEADER, LAYOUT_VERSION, MAGIC, Frame, FrameType, encode_frame
 from transport.messages import message_frame
+from transport.session.control import STATE_FLOW
 from transport.session.outbound import OutboundSession
 
 WAIT_S = 10
@@ -200,8 +204,10 @@ BAD_GREETINGS: dict[str, tuple[Callable[[Region], bytes], str]] = {
         "UnexpectedMessage",
     ),
     "a token of no session": (
-        lambda _: encode_frame(message_frame(FrameType.ATTACH, {"session_token": bytes(16)})),
-        "UnexpectedMessage",
+        lambda _: encode_frame(
+            message_frame(FrameType.ATTACH, {"session_token": bytes(16), "stream": 1})
+        ),
+        "UnknownSession",
     ),
     "a welcome behind HELLO": (
         lambda r: hello(r) + encode_frame(Frame(FrameType.WELCOME, b"")),
@@ -276,7 +282,7 @@ async def test_a_peer_that_breaks_a_rule_is_told_which(
 async def test_too_many_connections_are_turned_away_and_the_link_goes_on(
     ams: Region, iad: Region, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "CONNECTIONS_MAX", 2)
+    monkeypatch.setattr(receiver_module, "SESSIONS_MAX", 1)
     async with shipping(ams, "iad", iad.address) as link:
         await up(link)
         await ams.produce(1)
@@ -311,11 +317,19 @@ async def test_who_says_nothing_is_pushed_out_by_who_comes_later(
 async def hung_peer(region: Region, source: Region, *units: bytes) -> AsyncIterator[None]:
     """Shake hands, attach, ship, and never say or read anything more."""
     session = OutboundSession(source.identity, region.name, SETTINGS, time.monotonic_ns())
-    async with connected(region) as (reader, writer), connected(region) as (_, data):
+    async with connected(region) as (reader, writer), connected(region) as (reader_of_data, data):
         writer.write(session.control_to_send())
         while not session.is_established:
             session.receive_control(await reader.read(1 << 16), time.monotonic_ns(), 0)
-        data.write(session.attach() + b"".join(session.send_unit(raw) for raw in units))
+        data.write(session.attach(1))
+        await reader_of_data.read(1 << 16)
+        scheduler = SendScheduler()
+        scheduler.open_flow(STATE_FLOW, 1 << 30)
+        scheduler.open_stream(1, 0)
+        for raw in units:
+            scheduler.submit(STATE_FLOW, Traffic.STATE, session.encode_unit(raw))
+        while (piece := scheduler.take(1, 0)) is not None:
+            data.write(piece.header() + bytes(piece.payload))
         yield
 
 
@@ -372,10 +386,10 @@ async def test_a_unit_damaged_before_its_checksum_is_fetched_again(
     assert receiver.refused == {}
 
 
-async def test_a_unit_damaged_on_the_wire_costs_the_session_and_nothing_else(
+async def test_a_unit_damaged_on_the_wire_costs_the_data_stream_and_nothing_else(
     ams: Region, iad: Region, receiver: Receiver
 ) -> None:
-    """The frame's own checksum fails: the stream cannot go on, so a new session does."""
+    """The frame's own checksum fails: the stream cannot go on, so another one does."""
     units = 0
 
     def tamper(frame: Frame) -> bytes:
@@ -390,7 +404,7 @@ async def test_a_unit_damaged_on_the_wire_costs_the_session_and_nothing_else(
             await ams.produce(5)
             await arrived(iad, ams)
 
-        assert link.status.sessions == 2
+        assert link.status.sessions == 1
     assert receiver.refused == {"Checksum": 1}
 
 
@@ -399,16 +413,17 @@ async def test_what_ended_a_session_is_told_until_the_next_one(
 ) -> None:
     def tamper(frame: Frame) -> bytes:
         data = encode_frame(frame)
-        return flipped(data, -1) if frame.type is FrameType.UNIT else data
+        return flipped(data, -1) if frame.type is FrameType.HEARTBEAT else data
 
     relay = Relay(iad.address, tamper)
     await ams.produce(1)
     async with relay.listening() as address, shipping(ams, "iad", address):
         await until(lambda: receiver.refused.get("Checksum", 0) > 0, WAIT_S, "the damage")
-    await until(lambda: receiver.status["ams", "ams-1"].state == "down", WAIT_S, "the end")
-    assert receiver.status["ams", "ams-1"].error.startswith("Checksum: ")
+        await until(lambda: receiver.status["ams", "ams-1"].state == "down", WAIT_S, "the end")
+        assert receiver.status["ams", "ams-1"].error.startswith("Checksum: ")
 
-    async with shipping(ams, "iad", iad.address):
+    async with shipping(ams, "iad", iad.address) as link:
+        await up(link)
         await arrived(iad, ams)
         assert (receiver.status["ams", "ams-1"].state, receiver.status["ams", "ams-1"].error) == (
             "up",
@@ -505,7 +520,7 @@ async def test_of_sessions_that_come_at_once_one_is_served_at_a_time(
             shipping(ams, "iad", iad.address) as second,
             shipping(ams, "iad", iad.address) as third,
         ):
-            await until(lambda: receiver._door.open_count == 4, WAIT_S, "both new sessions")
+            await until(lambda: receiver._door.open_count == 3, WAIT_S, "both new sessions")
             iad.log.gate.set()
             for _ in range(20):
                 await ams.produce(3)

@@ -1,20 +1,15 @@
 """A session takes units in order or ends, and no peer makes it fail in another way."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import PeerRefusedError, ProtocolError, UnexpectedMessageError
-from tests.support.sessions import established, frames, inbound, outbound
-from tests.support.strategies import chunked
+from schemas.errors import PeerRefusedError, ProtocolError
+from tests.support.sessions import established, inbound, outbound
 from transport.frame import Frame, FrameType, encode_frame
 from transport.messages import message_frame
-from transport.session.control import STATE_FLOW
 from transport.session.handshake import Greeting
 
 CREDIT = 1 << 20
-raws = st.lists(st.binary(max_size=100), min_size=1, max_size=8)
-cuts = st.lists(st.integers(0, 10_000), max_size=20)
 flags = st.integers(0, (1 << 16) - 1)
 longs = st.integers(-(1 << 63), (1 << 63) - 1)
 position_lists = st.lists(
@@ -70,36 +65,6 @@ messages = st.one_of(
 )
 
 
-@given(raws, cuts)
-def test_units_come_out_whole_however_the_bytes_are_chunked(
-    sent: list[bytes], places: list[int]
-) -> None:
-    out, into = established(credit_bytes=CREDIT)
-    data = b"".join(map(out.send_unit, sent))
-
-    units = [unit for chunk in chunked(data, places) for unit in into.receive_data(chunk, 0)]
-
-    assert [into.decode(unit) for unit in units] == sent
-
-
-@given(raws, st.data())
-def test_a_frame_lost_repeated_or_out_of_order_is_noticed(
-    sent: list[bytes], data: st.DataObject
-) -> None:
-    out, into = established(credit_bytes=CREDIT)
-    whole = frames(b"".join(map(out.send_unit, sent)))
-    places = data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=10))
-    right = 0
-    while right < len(places) and places[right] == right:
-        right += 1
-
-    for place in places[:right]:
-        into.receive_data(encode_frame(whole[place]), 0)
-    if right < len(places):
-        with pytest.raises(UnexpectedMessageError, match="units come in order"):
-            into.receive_data(encode_frame(whole[places[right]]), 0)
-
-
 @given(st.lists(messages, max_size=5))
 def test_whatever_a_peer_says_only_protocol_errors_come_of_it(
     said: list[Frame],
@@ -124,18 +89,12 @@ def test_whatever_a_connection_begins_with_only_protocol_errors_come_of_it(
         pass
 
 
-@given(st.lists(st.tuples(st.binary(max_size=60), flags)))
-def test_whatever_comes_as_a_unit_only_protocol_errors_come_of_it(
-    said: list[tuple[bytes, int]],
-) -> None:
+@given(st.lists(st.binary(max_size=60)))
+def test_whatever_comes_as_a_unit_only_protocol_errors_come_of_it(said: list[bytes]) -> None:
     _, into = established(credit_bytes=CREDIT)
-    sequence = 1
     try:
-        for payload, flag in said:
-            data = encode_frame(Frame(FrameType.UNIT, payload, STATE_FLOW, sequence, flag))
-            for unit in into.receive_data(data, 0):
-                into.decode(unit)
-                sequence += 1
+        for payload in said:
+            into.decode(into.take_unit(payload))
     except ProtocolError:
         pass
 

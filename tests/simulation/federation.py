@@ -107,7 +107,7 @@ class Federation:
         self.nemesis.heal()
         self.checker.expect_nothing_new()
         healed_ms = self.timeline.now_ms
-        while not self.checker.is_converged():
+        while not self.checker.is_converged() or self._objects_waiting():
             self.timeline.step()
             if self.timeline.now_ms > healed_ms + HEAL_MS_MAX:
                 raise Violation("after healing all regions become equal", self.checker.difference())
@@ -118,6 +118,10 @@ class Federation:
             self._check_restart(region, region.node)
             region.node.finish_snapshots()
             self._check_restart(region, region.node)
+
+    def _objects_waiting(self) -> bool:
+        nodes = [region.node for region in self.regions.values() if region.node is not None]
+        return any(sender.objects for node in nodes for sender in node.senders.values())
 
     def fill(self, report: Report) -> None:
         """Write into a report what happened."""

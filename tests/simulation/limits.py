@@ -10,7 +10,8 @@ import structlog
 
 from streams import topics
 from streams.state import partition, snapshot
-from transport.session import outbound
+from transport.amst import decoder, objects, reassembly, scheduler
+from transport.session import objects as session_objects
 
 # A few entities fill a bucket, a bucket several chunks, a unit several frames.
 _SMALL: Final[tuple[tuple[ModuleType, str, Any], ...]] = (
@@ -18,7 +19,11 @@ _SMALL: Final[tuple[tuple[ModuleType, str, Any], ...]] = (
     (partition, "BUCKET_COUNT", 3),
     (snapshot, "BUCKET_COUNT", 3),
     (snapshot, "CHUNK_BYTES", 200),
-    (outbound, "PAYLOAD_BYTES_MAX", 300),
+    (scheduler, "PAYLOAD_BYTES_MAX", 300),
+    (reassembly, "PAYLOAD_BYTES_MAX", 300),
+    (decoder, "_DIRECT_BYTES", 150),
+    (objects, "CHUNK_BYTES_MIN", 100),
+    (session_objects, "CHUNK_BYTES_MIN", 100),
 )
 
 

@@ -16,6 +16,9 @@ FAULTS: Final = (  # methods of `Nemesis`, and how often each strikes
     ("slow_down", 6),
     ("stall", 10),
     ("reset_connection", 12),
+    ("flap", 4),
+    ("half_open", 6),
+    ("rescale", 6),
     ("kill_node", 12),
     ("kill_in_snapshot", 4),
     ("kill_in_bucket", 6),
@@ -28,6 +31,8 @@ FAULTS: Final = (  # methods of `Nemesis`, and how often each strikes
     ("fail_append", 8),
     ("step_clock", 4),
 )
+
+HALF_OPEN_MS: Final = 20_000.0
 
 
 class Nemesis:
@@ -101,6 +106,23 @@ class Nemesis:
         if self._world.network.connections:
             pair = self._dice.choice(self._world.network.connections)
             self._world.network.break_connection(pair)
+
+    def flap(self) -> None:
+        """Break one connection after the other, for a while."""
+        for _ in range(self._dice.randint(3, 12)):
+            self._world.timeline.after(self._dice.uniform(0, 400), self.reset_connection)
+
+    def half_open(self) -> None:
+        """Let a connection swallow everything, without a word to either end."""
+        if self._world.network.connections:
+            for wire in self._dice.choice(self._world.network.connections):
+                wire.out.stall(HALF_OPEN_MS)
+
+    def rescale(self) -> None:
+        """Change how many data streams a session has."""
+        shipping = self._shipping()
+        if shipping is not None and shipping.wires is not None:
+            shipping.wires.target = self._dice.randint(1, 4)
 
     def kill_node(self) -> None:
         """Kill a node; it comes back later."""

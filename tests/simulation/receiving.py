@@ -9,17 +9,22 @@ from schemas.errors import BadUnitError, DwcpError, LinkClosedError
 from streams.replication import decode_batch
 from tests.simulation.network import Wire
 from tests.simulation.stepping import Job
+from tests.simulation.striping import ReceiveWires
+from transport.amst.reassembly import Reassembler, WholeUnit
 from transport.frame import FrameType
 from transport.session.events import (
     Event,
     HeartbeatDue,
     HeartbeatReceived,
     HelloReceived,
+    Offered,
     PeerLeft,
+    SumKnown,
     Unit,
 )
-from transport.session.handshake import Greeting
-from transport.session.inbound import InboundSession
+from transport.session.handshake import Greeting, attached, unknown_session
+from transport.session.inbound import InboundSession, flow_limits
+from transport.session.objects import IncomingObjects, Shelf
 
 if TYPE_CHECKING:
     from tests.simulation.region import Node
@@ -32,6 +37,7 @@ class Receiver:
         self.node = node
         self._open: list[Wire] = []
         self.by_token: dict[bytes, Taking] = {}
+        self.shelf = Shelf(bytes_max=20_000)
         self.by_origin: dict[str, Taking] = {}
 
     def accept(self, wire: Wire) -> None:
@@ -52,6 +58,7 @@ class Receiver:
                     is_known = True
                     taking = self.by_token.get(greeting.token)
                     if taking is None:
+                        wire.write(unknown_session())
                         raise LinkClosedError("a data connection with a token of no session")
                     taking.take(wire, greeting)
             except DwcpError as error:
@@ -88,13 +95,25 @@ class Taking:
         self._node = receiver.node
         self._world = receiver.node.world
         self._control = control
-        self._data: Wire | None = None
         token = self._node.dice.randbytes(16)
         self.session = InboundSession(
             self._node.identity,
             self._world.profile.settings,
             token,
             self._world.timeline.now_ns,
+        )
+        self.wires = ReceiveWires(
+            Reassembler(flow_limits(self._world.profile.settings)),
+            self._node,
+            self._put,
+            lambda: self._guarded(self._report),
+            self.end,
+        )
+        self._objects = IncomingObjects(
+            self.session,
+            self.wires,
+            receiver.shelf,
+            lambda found: self._world.checker.on_object(self._node.region.name, found),
         )
         self.is_over = False
         self.queue: deque[Unit] = deque()
@@ -107,11 +126,9 @@ class Taking:
         self._arm()
 
     def take(self, wire: Wire, greeting: Greeting) -> None:
-        """Serve the data connection."""
-        self._put(self.session.adopt(greeting, self._world.timeline.now_ns))
-        self._data = wire
-        wire.on_data = self._heard_data
-        wire.on_close = lambda: self.end(LinkClosedError("the data connection was closed"))
+        """Serve a data connection."""
+        wire.write(attached(greeting.stream))
+        self.wires.add(greeting.stream, wire)
 
     def end(self, error: DwcpError) -> None:
         """End the session; what it holds is appended all the same."""
@@ -135,9 +152,8 @@ class Taking:
             self._job.kill()
 
     def _hang_up(self, how: Callable[[Wire], None]) -> None:
-        for wire in (self._control, self._data):
-            if wire is not None:
-                how(wire)
+        how(self._control)
+        self.wires.hang_up(how)
 
     def _flush(self) -> None:
         self._control.write(self.session.control_to_send())
@@ -171,9 +187,10 @@ class Taking:
 
         self._guarded(receive)
 
-    def _heard_data(self, data: bytes) -> None:
-        now_ns = self._world.timeline.now_ns
-        self._guarded(lambda: self._put(self.session.receive_data(data, now_ns)))
+    def _report(self) -> None:
+        self.session.hear(self._world.timeline.now_ns)
+        self.session.report(self.wires.reassembler.report())
+        self._objects.check()
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -189,6 +206,10 @@ class Taking:
                     self._world.checker.on_gossip(self._node.region.name, found)
             case PeerLeft(text=text):
                 raise LinkClosedError(f"the peer said goodbye: {text}")
+            case Offered():
+                self._objects.on_offered(event)
+            case SumKnown():
+                self._objects.on_sum(event)
 
     def _let_in(self, origin: str) -> None:
         older = self._receiver.by_origin.get(origin)
@@ -202,8 +223,8 @@ class Taking:
         self.session.welcome(self._cursors)
         self._arm()  # heartbeats begin
 
-    def _put(self, units: list[Unit]) -> None:
-        self.queue.extend(units)
+    def _put(self, whole: list[WholeUnit]) -> None:
+        self._guarded(lambda: self.queue.extend(self.session.take_unit(u.payload) for u in whole))
         waiting = sum(unit.raw_bytes for unit in self.queue)
         self._world.checker.on_units_waiting(waiting)
         self._wake()

@@ -1,6 +1,7 @@
 """The shipping side of a link: `streams.agents.sender` without sockets and event loop."""
 
 from collections.abc import Callable
+from random import Random
 from typing import TYPE_CHECKING
 
 from connectors.log import RecordRange
@@ -12,21 +13,37 @@ from schemas.errors import (
 from streams import topics
 from streams.replication import encode_batch
 from tests.simulation.network import Wire
+from tests.simulation.objects import content_of
+from tests.simulation.striping import SendWires
+from transport.amst.objects import OutgoingObject
+from transport.amst.traffic import Traffic
+from transport.session.control import STATE_FLOW
 from transport.session.events import (
     Acked,
     Established,
     Event,
     HeartbeatDue,
     HeartbeatReceived,
+    ObjectTaken,
     PeerLeft,
+    Reported,
     Rewound,
+    Wanted,
 )
+from transport.session.objects import OutgoingObjects
 from transport.session.outbound import OutboundSession
 
 if TYPE_CHECKING:
     from tests.simulation.region import Node
 
 BACKOFF_MS = (20.0, 40.0, 80.0, 160.0)
+
+
+def thing_for(source: str, target: str, number: int) -> OutgoingObject:
+    """Return an object that one region ships to another: the same in every life of a node."""
+    label = f"{source} to {target}, {number}"
+    size = Random(label).randrange(1, 4_000) if number else 0
+    return OutgoingObject(b"%016d" % number, label, content_of(label, size), 512)
 
 
 class Sender:
@@ -36,6 +53,7 @@ class Sender:
         self.node = node
         self.peer = peer
         self._failures = 0
+        self.objects = [thing_for(node.region.name, peer, number) for number in range(2)]
         self.shipping: Shipping | None = None
 
     def dial(self) -> None:
@@ -77,6 +95,8 @@ class Shipping:
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
+        self.wires: SendWires | None = None
+        self._objects: OutgoingObjects | None = None
         self._node = sender.node
         self._world = sender.node.world
         self.is_over = False
@@ -89,8 +109,7 @@ class Shipping:
         self._cursors: dict[int, int] = {}
         self._is_rewound = False
         self._is_busy = False
-        self._frames = b""
-        self._data: Wire | None = None
+        self._unit = b""
         self._control = self._dial()
         self._control.on_open = self._flush
         self._control.on_data = self._heard
@@ -98,22 +117,22 @@ class Shipping:
 
     def wake(self) -> None:
         """Plan to ship unless that is planned, or impossible, already."""
-        if self._data is not None and not self._is_busy and not self.is_over:
+        if self.wires is not None and not self._is_busy and not self.is_over:
             self._is_busy = True
             self._node.later(self._ship)
 
     def hang_up(self, how: Callable[[Wire], None]) -> None:
-        """End both connections."""
-        for wire in (self._control, self._data):
-            if wire is not None:
-                how(wire)
+        """End all connections."""
+        how(self._control)
+        if self.wires is not None:
+            self.wires.hang_up(how)
 
     def _dial(self) -> Wire:
         wire = self._world.network.dial(self._node.region.name, self._sender.peer)
-        wire.on_close = lambda: self._end(LinkClosedError("the peer closed the connection"))
+        wire.on_close = lambda: self.end(LinkClosedError("the peer closed the connection"))
         return wire
 
-    def _end(self, error: DwcpError) -> None:
+    def end(self, error: DwcpError) -> None:
         if self.is_over:
             return
         self.is_over = True
@@ -129,7 +148,7 @@ class Shipping:
         try:
             action()
         except DwcpError as error:
-            self._end(error)
+            self.end(error)
         else:
             self._flush()
 
@@ -161,8 +180,7 @@ class Shipping:
                 self.at = dict(event.cursors)
                 self._sender.settled()
                 self._arm()  # heartbeats begin
-                data = self._dial()
-                data.on_open = lambda: self._attach(data)
+                self._open_streams()
             case Acked(cursors=cursors):
                 self._world.checker.on_acked(self._node.region.name, self._sender.peer, cursors)
                 self.wake()
@@ -180,15 +198,37 @@ class Shipping:
                     self._world.checker.on_gossip(self._node.region.name, found)
             case PeerLeft(text=text):
                 raise LinkClosedError(f"the peer said goodbye: {text}")
+            case Reported() | Wanted() | ObjectTaken():
+                self._handle_data(event)
 
-    def _attach(self, data: Wire) -> None:
-        self._data = data
-        data.write(self.session.attach())
+    def _handle_data(self, event: Reported | Wanted | ObjectTaken) -> None:
+        assert self.wires is not None, "an answer before a question"
+        assert self._objects is not None, "streams come with objects"
+        match event:
+            case Reported(reports=reports):
+                for report in reports:
+                    now_ns = self._world.timeline.now_ns
+                    self.wires.scheduler.on_report(
+                        report.flow, report.before, report.ranges, now_ns
+                    )
+                for flow, done in self._objects.sums_due():
+                    self.session.tell_sum(flow, done.sum())
+            case Wanted():
+                self._objects.on_wanted(event)
+            case ObjectTaken():
+                self._objects.on_taken(event)
+        self.wires.kick()
+
+    def _open_streams(self) -> None:
+        target = self._node.dice.randint(1, 4)
+        self.wires = SendWires(self.session, self._node, self._sender.peer, target, self.end)
+        self._objects = OutgoingObjects(self.session, self.wires.scheduler, self._sender.objects)
+        self._objects.offer()
         self.wake()
 
     def _ship(self) -> None:
         self._is_busy = False
-        if self.is_over or self._data is None:
+        if self.is_over or self.wires is None:
             return
         if self._is_rewound:
             self._is_rewound = False
@@ -199,15 +239,16 @@ class Shipping:
         ranges = self._next_ranges()
         if ranges:
             raw = encode_batch(ranges, topics.SHIPPED_BYTES_MAX)
-            self._frames = self.session.send_unit(raw)
+            self._unit = self.session.encode_unit(raw)
             self._world.checker.on_unit_sent(len(raw))
             self._is_busy = True
             # The real one encodes in a thread: meanwhile we may be sent back.
-            self._node.later(self._write)
+            self._node.later(self._submit)
 
-    def _write(self) -> None:
-        if not self.is_over and self._data is not None:
-            self._data.write(self._frames)
+    def _submit(self) -> None:
+        if not self.is_over and self.wires is not None:
+            self.wires.scheduler.submit(STATE_FLOW, Traffic.STATE, self._unit)
+            self.wires.kick()
             self._world.timeline.after(self._world.profile.flush_ms, self._rest)
 
     def _rest(self) -> None:

@@ -11,11 +11,12 @@ from typing import Any, Final
 from connectors.log import LogRecord, NewRecord
 from connectors.memory import MemoryCluster, MemoryLog
 from streams import topics
+from streams.agents.incoming import Incoming
+from streams.agents.outgoing import Outgoing
 from streams.agents.receiver import Receiver
 from streams.agents.replica import Replica
-from streams.agents.sender import Outgoing, run_sender
+from streams.agents.sender import run_sender
 from streams.agents.status import SenderStatus
-from streams.agents.taking import Incoming
 from tests.support.kafka import free_port
 from transport.aio.tls import LinkTls
 from transport.frame import Frame, FrameDecoder

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from transport.frame import Frame, FrameDecoder
 from transport.session.events import Event, Identity, LinkSettings, Unit
-from transport.session.handshake import Greeting
 from transport.session.inbound import InboundSession
 from transport.session.outbound import OutboundSession
 
@@ -38,22 +37,18 @@ def tell(
 
 
 def established(**settings: int) -> tuple[OutboundSession, InboundSession]:
-    """Return both ends after the handshake and the data connection."""
+    """Return both ends after the handshake."""
     changed = replace(SETTINGS, **settings)
     out, into = outbound(settings=changed), inbound(settings=changed)
     tell(out, into)
     into.welcome({0: 0, 1: 0})
     tell(into, out)
-    greeting = Greeting()
-    greeting.feed(out.attach())
-    assert into.adopt(greeting, 0) == []
     return out, into
 
 
 def ship(out: OutboundSession, into: InboundSession, raw: bytes) -> Unit:
     """Ship one unit."""
-    (unit,) = into.receive_data(out.send_unit(raw), 0)
-    return unit
+    return into.take_unit(out.encode_unit(raw))
 
 
 def frames(data: bytes) -> list[Frame]:

@@ -9,7 +9,13 @@ from tests.support.sessions import AMS, IAD, TOKEN, frames, inbound, outbound, t
 from transport.frame import Frame, FrameType, encode_frame
 from transport.messages import message_frame, read_message
 from transport.session.events import Established, HelloReceived, Identity, PeerLeft
-from transport.session.handshake import Greeting
+from transport.session.handshake import (
+    UNKNOWN_SESSION,
+    Greeting,
+    attached,
+    check_attached,
+    unknown_session,
+)
 
 GOODBYE = encode_frame(message_frame(FrameType.GOODBYE, {"text": "bye"}))
 
@@ -137,18 +143,45 @@ def test_a_peer_may_leave_right_after_its_hello() -> None:
     assert events[1:] == [PeerLeft("bye")]
 
 
-def test_a_connection_that_begins_with_attach_brings_its_token_and_what_follows() -> None:
+def test_a_connection_that_begins_with_attach_brings_its_token_and_is_answered() -> None:
     out, into = outbound(), inbound()
     tell(out, into)
     into.welcome({0: 0})
     tell(into, out)
     greeting = Greeting()
+    data = out.attach(3)
 
-    data = out.attach() + out.send_unit(b"x") + out.send_unit(b"y")[:50]
+    assert greeting.feed(data[:20]) is None
+    assert greeting.feed(data[20:]) is FrameType.ATTACH
+    assert (greeting.token, greeting.stream) == (TOKEN, 3)
+    (answer,) = frames(attached(3))
+    check_attached(answer, 3)
+    with pytest.raises(UnexpectedMessageError, match="as the answer to ATTACH 4"):
+        check_attached(answer, 4)
 
-    assert greeting.feed(data) is FrameType.ATTACH
-    assert greeting.token == TOKEN
-    assert [frame.type for frame in greeting.rest] == [FrameType.UNIT]
+
+def test_another_node_says_that_it_does_not_know_the_session() -> None:
+    (answer,) = frames(unknown_session())
+
+    with pytest.raises(PeerRefusedError) as caught:
+        check_attached(answer, 1)
+    assert caught.value.reason_code == UNKNOWN_SESSION
+
+
+@pytest.mark.parametrize("stream", [0, -1])
+def test_a_data_stream_has_a_number_above_0(stream: int) -> None:
+    record = {"session_token": TOKEN, "stream": stream}
+
+    with pytest.raises(UnexpectedMessageError, match=f"ATTACH {stream}"):
+        Greeting().feed(encode_frame(message_frame(FrameType.ATTACH, record)))
+
+
+@pytest.mark.parametrize("rest", [b"x", encode_frame(Frame(FrameType.UNIT, b""))])
+def test_nothing_stands_behind_an_attach(rest: bytes) -> None:
+    out, _ = outbound(), inbound()
+
+    with pytest.raises(UnexpectedMessageError, match="right behind"):
+        Greeting().feed(out.attach(1) + rest)
 
 
 @pytest.mark.parametrize("kind", [k for k in FrameType if k.name not in {"HELLO", "ATTACH"}])

@@ -1,15 +1,26 @@
-"""The taking end: order, credit, refused epochs, the data connection."""
+"""The taking end: credit, refused epochs, reports, objects."""
 
 from random import Random
 
 import pytest
 
 from schemas.errors import BadUnitError, CreditExceededError, UnexpectedMessageError
-from tests.support.sessions import TOKEN, established, inbound, outbound, ship, tell
-from transport.frame import FLAG_LAST, PAYLOAD_BYTES_MAX, Frame, FrameType, encode_frame
+from tests.support.sessions import established, inbound, ship, tell
+from transport.amst.objects import OutgoingObject
+from transport.amst.reassembly import FlowReport
+from transport.frame import Frame, FrameType, encode_frame
 from transport.hde.unit import FLAG_KEY, HEADER, Level
-from transport.session.events import Acked, Unit
-from transport.session.handshake import Greeting
+from transport.session.control import FIRST_OBJECT_FLOW, LOG_FLOW
+from transport.session.events import (
+    Acked,
+    ObjectTaken,
+    Offered,
+    Reported,
+    SumKnown,
+    Unit,
+    Urgent,
+    Wanted,
+)
 
 
 def test_units_come_out_whole_and_decoded() -> None:
@@ -21,57 +32,6 @@ def test_units_come_out_whole_and_decoded() -> None:
     assert [unit.sequence for unit in units] == [1, 2, 3]
     assert [into.decode(unit) for unit in units] == raws
     assert into.encoded_bytes == out.encoded_bytes
-
-
-def test_what_came_with_the_attach_is_not_lost() -> None:
-    out, into = outbound(), inbound()
-    tell(out, into)
-    into.welcome({})
-    tell(into, out)
-    greeting, data = Greeting(), out.attach() + out.send_unit(b"a") + out.send_unit(b"b")
-    greeting.feed(data[:-1])
-
-    units = into.adopt(greeting, 0) + into.receive_data(data[-1:], 0)
-
-    assert [into.decode(unit) for unit in units] == [b"a", b"b"]
-
-
-def test_a_session_that_is_not_open_takes_no_data_connection() -> None:
-    with pytest.raises(UnexpectedMessageError, match=r"no .* data connection"):
-        inbound().adopt(Greeting(), 0)
-
-
-def test_a_session_takes_one_data_connection_only() -> None:
-    _, into = established()
-
-    with pytest.raises(UnexpectedMessageError, match=r"no .* data connection"):
-        into.adopt(Greeting(), 0)
-
-
-def test_the_token_of_the_welcome_is_that_of_the_attach() -> None:
-    out, into = established()
-    greeting = Greeting()
-    greeting.feed(out.attach())
-
-    assert greeting.token == into.token == TOKEN
-
-
-@pytest.mark.parametrize("sequence", [0, 1, 3, 1 << 60])
-def test_a_unit_out_of_order_breaks_the_protocol(sequence: int) -> None:
-    out, into = established()
-    ship(out, into, b"x")  # number 1
-    stray = Frame(FrameType.UNIT, bytes(16), 1, sequence)
-
-    with pytest.raises(UnexpectedMessageError, match="units come in order"):
-        into.receive_data(encode_frame(stray), 0)
-
-
-@pytest.mark.parametrize(("kind", "flow"), [(FrameType.UNIT, 2), (FrameType.GOODBYE, 1)])
-def test_only_units_of_the_state_flow_come_as_data(kind: FrameType, flow: int) -> None:
-    _, into = established()
-
-    with pytest.raises(UnexpectedMessageError, match=f"{kind.name} of flow {flow}"):
-        into.receive_data(encode_frame(Frame(kind, bytes(16), flow, 1)), 0)
 
 
 def test_a_unit_beyond_the_credit_breaks_the_protocol() -> None:
@@ -93,22 +53,12 @@ def test_acknowledged_bytes_may_be_sent_again() -> None:
     assert out.raw_bytes == 2_000
 
 
-def test_a_unit_without_end_is_stopped() -> None:
-    _, into = established(unit_bytes_max=PAYLOAD_BYTES_MAX)
-    piece = encode_frame(Frame(FrameType.UNIT, bytes(PAYLOAD_BYTES_MAX), 1, 1, flags=0))
-    into.receive_data(piece, 0)
-    into.receive_data(piece, 0)
-
-    with pytest.raises(CreditExceededError, match="encoded bytes"):
-        into.receive_data(piece, 0)
-
-
 def test_a_unit_that_hides_its_size_from_the_credit_breaks_the_protocol() -> None:
     _, into = established()
     payload = HEADER.pack(Level.RAW, FLAG_KEY, 0, 0, 0, 0) + bytes(1_000)
 
     with pytest.raises(CreditExceededError, match="1,020 bytes for 0 raw"):
-        into.receive_data(encode_frame(Frame(FrameType.UNIT, payload, 1, 1)), 0)
+        into.take_unit(payload)
 
 
 @pytest.mark.parametrize("level", [0, 1, 3, 19])
@@ -124,7 +74,7 @@ def test_a_unit_too_short_for_its_header_breaks_the_protocol() -> None:
     _, into = established()
 
     with pytest.raises(BadUnitError):
-        into.receive_data(encode_frame(Frame(FrameType.UNIT, b"short", 1, 1, FLAG_LAST)), 0)
+        into.take_unit(b"short")
 
 
 def test_a_refused_epoch_stays_refused_and_its_units_give_their_credit_back() -> None:
@@ -138,7 +88,7 @@ def test_a_refused_epoch_stays_refused_and_its_units_give_their_credit_back() ->
         into.acknowledge(unit, {0: 0})
     assert tell(into, out) == [Acked(2, {0: 0}), Acked(3, {0: 0})]
     out.begin_epoch()
-    out.send_unit(b"x" * 99)
+    out.encode_unit(b"x" * 99)
     assert out.has_credit
 
 
@@ -162,3 +112,59 @@ def test_a_unit_that_lied_about_its_epoch_does_not_close_the_epoch_it_named() ->
     out.begin_epoch()
 
     assert [into.decode(ship(out, into, raw)) for raw in (b"key", b"next")] == [b"key", b"next"]
+
+
+def test_reports_say_what_need_not_be_sent_again() -> None:
+    out, into = established()
+    into.report([])
+    assert tell(into, out) == []
+    reports = (FlowReport(1, 7, ((9, 10), (12, 15))), FlowReport(16, 0, ()))
+
+    into.report(reports)
+
+    assert tell(into, out) == [Reported(reports)]
+
+
+def test_a_small_frame_may_come_on_the_control_connection() -> None:
+    _, into = established()
+    data = encode_frame(Frame(FrameType.UNIT, b"now", LOG_FLOW, 3))
+
+    (event,) = into.receive_control(data, 0, 0)
+
+    assert isinstance(event, Urgent)
+    assert (event.header.flow, event.header.sequence, event.payload) == (LOG_FLOW, 3, b"now")
+
+
+def test_an_object_is_offered_wanted_summed_and_taken() -> None:
+    out, into = established()
+    thing = OutgoingObject(bytes(16), "image", b"x" * 10_000, 4_096)
+
+    flow = out.offer(thing)
+    assert tell(out, into) == [Offered(flow, bytes(16), "image", 10_000, 4_096)]
+    into.want(flow, [(0, 4_096)])
+    assert tell(into, out) == [Wanted(flow, ((0, 4_096),), "")]
+    out.tell_sum(flow, thing.sum())
+    assert tell(out, into) == [SumKnown(flow, thing.sum())]
+    into.take_object(flow, is_whole=True)
+    assert tell(into, out) == [ObjectTaken(flow, is_whole=True)]
+    assert out.offer(thing) == flow + 1 == FIRST_OBJECT_FLOW + 1
+
+
+def test_an_object_that_is_not_wanted_is_declined_with_the_reason() -> None:
+    out, into = established()
+    flow = out.offer(OutgoingObject(bytes(16), "image", b"", 4_096))
+    tell(out, into)
+
+    into.decline(flow, "no room")
+
+    assert tell(into, out) == [Wanted(flow, (), "no room")]
+
+
+def test_before_the_handshake_there_are_no_objects_and_no_data() -> None:
+    out, _ = established()
+    out.offer(OutgoingObject(bytes(16), "image", b"", 4_096))
+
+    with pytest.raises(UnexpectedMessageError, match="OFFER"):
+        inbound().receive_control(out.control_to_send(), 0, 0)
+    with pytest.raises(UnexpectedMessageError, match="UNIT"):
+        inbound().receive_control(encode_frame(Frame(FrameType.UNIT, b"")), 0, 0)

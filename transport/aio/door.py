@@ -102,14 +102,14 @@ class FrontDoor(Generic[G]):
                 try:
                     connection, address = await loop.sock_accept(listener)
                 except OSError as error:  # no descriptors left, or the caller is gone already
-                    self._refuse("NotAccepted", str(error), "")
+                    self.refuse("NotAccepted", str(error), "")
                     await asyncio.sleep(NO_DESCRIPTORS_S)
                 else:
                     self._admit(Wire(connection), str(address[0]))
 
     def _admit(self, wire: Wire, host: str) -> None:
         if len(self._open) - len(self._half_open) >= CONNECTIONS_MAX:
-            self._refuse("TooManyConnections", f"{CONNECTIONS_MAX} are open", host)
+            self.refuse("TooManyConnections", f"{CONNECTIONS_MAX} are open", host)
             wire.close()
             return
         if len(self._half_open) >= HALF_OPEN_MAX:
@@ -137,7 +137,7 @@ class FrontDoor(Generic[G]):
         except LinkClosedError as error:
             log.info("connection.closed", peer=host, error=str(error))
         except DwcpError as error:
-            self._refuse(error.reason, str(error), host)
+            self.refuse(error.reason, str(error), host)
         finally:
             await wire.finish()
             self._half_open.pop(wire, None)
@@ -155,7 +155,8 @@ class FrontDoor(Generic[G]):
         self._half_open.pop(wire, None)
         return greeting
 
-    def _refuse(self, reason: str, text: str, host: str) -> None:
+    def refuse(self, reason: str, text: str, host: str) -> None:
+        """Count a connection that was turned away or ended, and say so."""
         self.refused[reason] += 1
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._quiet_until_s.get(reason, now_s):  # a flood must not fill the disk

@@ -157,15 +157,17 @@ class Wire:
 
     async def finish(self) -> None:
         """Send what is queued, let the peer read it, and close; within `FINISH_S`."""
-        with contextlib.suppress(LinkError, OSError, TimeoutError):
-            async with asyncio.timeout(FINISH_S):
-                await self.drain()
-                # A close with unread bytes would reset the connection, and the peer might never
-                # read our last word: so the peer's end is waited for.
-                self._socket.shutdown(socket.SHUT_WR)
-                while True:
-                    await self.read()
-        self.close()
+        try:
+            with contextlib.suppress(LinkError, OSError, TimeoutError):
+                async with asyncio.timeout(FINISH_S):
+                    await self.drain()
+                    # A close with unread bytes would reset the connection, and the peer might
+                    # never read our last word: so the peer's end is waited for.
+                    self._socket.shutdown(socket.SHUT_WR)
+                    while True:
+                        await self.read()
+        finally:
+            self.close()
 
     def detach(self) -> socket.socket:
         """Hand the socket over; all that was written must have been sent."""

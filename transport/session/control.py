@@ -16,6 +16,10 @@ from transport.session.events import (
 )
 
 STATE_FLOW: Final = 1
+LOG_FLOW: Final = 2
+FIRST_OBJECT_FLOW: Final = 16
+LOG_WINDOW_BYTES: Final = 4 << 20  # unreported; small, since nothing of this class should wait
+LOG_UNIT_BYTES_MAX: Final = 1 << 20
 _MS: Final = 1_000_000
 
 
@@ -59,6 +63,10 @@ class ControlConnection:
             self._beat_ns = now_ns
             return [HeartbeatDue()]
         return []
+
+    def hear(self, now_ns: int) -> None:
+        """Note that something of the peer came on another connection."""
+        self._heard_ns = now_ns
 
     def send_heartbeat(self, digest: Record | None, wall_ms: int, now_ns: int) -> None:
         """Queue a heartbeat; the digest is a `Digest` record, `wall_ms` our wall clock."""

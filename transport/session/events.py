@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from schemas.registry import Record
+from transport.amst.reassembly import FlowReport
+from transport.frame import Header
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,72 @@ class PeerLeft:
     text: str
 
 
-Event = HelloReceived | Established | Acked | Rewound | HeartbeatDue | HeartbeatReceived | PeerLeft
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What the peer has received, if not yet made durable: it is not sent again."""
+
+    reports: tuple[FlowReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Urgent:
+    """A small frame of a data flow that took the control connection."""
+
+    header: Header
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The peer has an object: answer by `InboundSession.want` or `.decline`."""
+
+    flow: int
+    object_id: bytes
+    label: str
+    size_bytes: int
+    chunk_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The peer wants an object, but for what it holds; or not, with the reason."""
+
+    flow: int
+    held: tuple[tuple[int, int], ...]
+    refusal: str
+
+
+@dataclass(frozen=True, slots=True)
+class SumKnown:
+    """The peer told an object's sum."""
+
+    flow: int
+    sum: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectTaken:
+    """The peer compared an object's sum; it was right, or all is wanted again."""
+
+    flow: int
+    is_whole: bool
+
+
+Event = (
+    HelloReceived
+    | Established
+    | Acked
+    | Rewound
+    | HeartbeatDue
+    | HeartbeatReceived
+    | PeerLeft
+    | Reported
+    | Urgent
+    | Offered
+    | Wanted
+    | SumKnown
+    | ObjectTaken
+)
 
 
 @dataclass(frozen=True, slots=True)

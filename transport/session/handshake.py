@@ -1,10 +1,14 @@
 """Who may come in, and what a new connection begins with."""
 
-from schemas.errors import UnexpectedMessageError
+from typing import Final
+
+from schemas.errors import PeerRefusedError, UnexpectedMessageError
 from schemas.registry import Record
-from transport.frame import Frame, FrameDecoder, FrameType
-from transport.messages import PROTOCOL_MAX, PROTOCOL_MIN, read_message
+from transport.frame import Frame, FrameDecoder, FrameType, encode_frame
+from transport.messages import PROTOCOL_MAX, PROTOCOL_MIN, message_frame, read_message
 from transport.session.events import CertifiedPeer, Identity
+
+UNKNOWN_SESSION: Final = "unknown_session"
 
 
 def broken_rule(
@@ -51,23 +55,50 @@ def _covers(certified: CertifiedPeer, said: CertifiedPeer) -> bool:
     return certified[:2] == said[:2] and certified.node in ("", said.node)
 
 
+def attached(stream: int) -> bytes:
+    """Return the answer to an ATTACH that was accepted."""
+    return encode_frame(message_frame(FrameType.ATTACHED, {"stream": stream}))
+
+
+def unknown_session() -> bytes:
+    """Return the answer to an ATTACH with a token of no session of this node."""
+    text = "no session of this node has this token"
+    return encode_frame(message_frame(FrameType.REFUSAL, {"code": UNKNOWN_SESSION, "text": text}))
+
+
+def check_attached(frame: Frame, stream: int) -> None:
+    """Read the answer to an ATTACH.
+
+    Raises:
+        PeerRefusedError: The connection does not belong to the session: `UNKNOWN_SESSION` when the
+            node that answers is another one.
+        UnexpectedMessageError: Something else was answered.
+    """
+    if frame.type is FrameType.REFUSAL:
+        record = read_message(frame)
+        raise PeerRefusedError(record["code"], record["text"])
+    if frame.type is not FrameType.ATTACHED or read_message(frame)["stream"] != stream:
+        raise UnexpectedMessageError(f"{frame.type.name} as the answer to ATTACH {stream}")
+
+
 class Greeting:
     """The first frame of a connection: HELLO opens a session, ATTACH joins one.
+
+    Whoever attaches waits for the answer, so nothing stands behind an ATTACH.
 
     Attributes:
         kind: HELLO or ATTACH, once that frame is whole.
         data: All bytes so far, for the session that a HELLO opens.
-        decoder: What has read them, for the session that an ATTACH joins.
         token: The session token of an ATTACH.
-        rest: Frames behind an ATTACH; behind a HELLO only GOODBYE can come, it is in `data`.
+        stream: Its data stream's number.
     """
 
     def __init__(self) -> None:
         self.kind: FrameType | None = None
         self.data = b""
-        self.decoder = FrameDecoder()
+        self._decoder = FrameDecoder()
         self.token = b""
-        self.rest: list[Frame] = []
+        self.stream = 0
 
     def feed(self, data: bytes) -> FrameType | None:
         """Take bytes; return HELLO or ATTACH once that frame is whole.
@@ -76,12 +107,15 @@ class Greeting:
             ProtocolError: The connection begins with something else.
         """
         self.data += data
-        frames = self.decoder.feed(data)
+        frames = self._decoder.feed(data)
         if not frames:
             return None
-        first, *self.rest = frames
+        first, *rest = frames
         if first.type is FrameType.ATTACH:
-            self.token = read_message(first)["session_token"]
+            record = read_message(first)
+            self.token, self.stream = record["session_token"], record["stream"]
+            if rest or self._decoder.has_rest or self.stream < 1:
+                raise UnexpectedMessageError(f"ATTACH {self.stream} and data right behind it")
         elif first.type is not FrameType.HELLO:
             raise UnexpectedMessageError(f"a connection begins with {first.type.name}")
         self.kind = first.type

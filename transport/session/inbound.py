@@ -1,23 +1,33 @@
 """The end of a session that takes a peer's log in."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from schemas.errors import CreditExceededError, PeerRefusedError, UnexpectedMessageError
+from schemas.errors import CreditExceededError, PeerRefusedError
 from schemas.registry import Record
-from transport.frame import FLAG_LAST, PAYLOAD_BYTES_MAX, Frame, FrameDecoder, FrameType
+from transport.amst.reassembly import FlowLimits, FlowReport
+from transport.frame import Frame, FrameType, Header
 from transport.hde.flow import FlowDecoder
 from transport.hde.unit import FLAG_KEY, read_unit_header, unit_bytes_max
-from transport.messages import PROTOCOL_MAX, positions, read_message
-from transport.session.control import STATE_FLOW, ControlConnection
+from transport.messages import PROTOCOL_MAX, positions, ranges, read_message
+from transport.session.control import (
+    LOG_FLOW,
+    LOG_UNIT_BYTES_MAX,
+    LOG_WINDOW_BYTES,
+    STATE_FLOW,
+    ControlConnection,
+)
 from transport.session.events import (
     CertifiedPeer,
     Event,
     HelloReceived,
     Identity,
     LinkSettings,
+    Offered,
+    SumKnown,
     Unit,
+    Urgent,
 )
-from transport.session.handshake import Greeting, broken_rule
+from transport.session.handshake import broken_rule
 
 
 class InboundSession(ControlConnection):
@@ -26,7 +36,7 @@ class InboundSession(ControlConnection):
     Args:
         identity: Who we are.
         settings: Limits and timers.
-        token: 16 unguessable bytes for the data connection.
+        token: 16 unguessable bytes for data connections.
         now_ns: Monotonic time.
         certified: Whom the peer's certificate names, on an encrypted link.
 
@@ -50,9 +60,6 @@ class InboundSession(ControlConnection):
         self.token = token
         self.encoded_bytes = 0
         self._has_hello = False
-        self._data: FrameDecoder | None = None
-        self._parts: list[bytes] = []
-        self._parts_bytes = 0
         self._sequence = 0
         self._received_bytes = 0
         self._credit_bytes = settings.credit_bytes
@@ -72,7 +79,7 @@ class InboundSession(ControlConnection):
                 self._has_hello = True
                 events.append(self._on_hello(read_message(frame)))
             else:
-                events.append(self._common(frame, now_ns, wall_ms))
+                events.append(self._step(frame, now_ns, wall_ms))
         return events
 
     def welcome(self, cursors: Mapping[int, int]) -> None:
@@ -90,27 +97,46 @@ class InboundSession(ControlConnection):
         }
         self._send(FrameType.WELCOME, record)
 
-    def adopt(self, greeting: Greeting, now_ns: int) -> list[Unit]:
-        """Take over a connection that began with our token; it is the data connection now.
+    def take_unit(self, payload: bytes) -> Unit:
+        """Check a unit of the state flow that is whole and in its turn.
 
         Raises:
-            UnexpectedMessageError: The session has one already, or is not open.
+            CreditExceededError: It is more than was granted, or than encoding can have made.
         """
-        if not self.is_established or self._data is not None:
-            raise UnexpectedMessageError("this session takes no (further) data connection")
-        self._data = greeting.decoder
-        self._heard_ns = now_ns
-        return self._units(greeting.rest)
+        header = read_unit_header(payload)
+        self._sequence += 1
+        self.encoded_bytes += len(payload)
+        if len(payload) > unit_bytes_max(header.raw_bytes):
+            raise CreditExceededError(
+                f"unit {self._sequence} has {len(payload):,} bytes for {header.raw_bytes:,} raw"
+            )
+        if self._received_bytes >= self._credit_bytes:
+            raise CreditExceededError(
+                f"unit {self._sequence} came when all {self._credit_bytes:,} bytes were spent"
+            )
+        self._received_bytes += header.raw_bytes
+        return Unit(self._sequence, payload, header.raw_bytes)
 
-    def receive_data(self, data: bytes, now_ns: int) -> list[Unit]:
-        """Take bytes of the data connection and return the units they complete.
+    def report(self, reports: Iterable[FlowReport]) -> None:
+        """Say what was received and need not be sent again."""
+        flows = [
+            {"flow": report.flow, "before": report.before, "ranges": ranges(report.ranges)}
+            for report in reports
+        ]
+        if flows:
+            self._send(FrameType.RECEIVED, {"flows": flows})
 
-        Raises:
-            ProtocolError: A frame out of order, too much, or not a unit.
-        """
-        assert self._data is not None, "data before its connection was adopted"
-        self._heard_ns = now_ns
-        return self._units(self._data.feed(data))
+    def want(self, flow: int, held: Iterable[tuple[int, int]]) -> None:
+        """Ask for an object that was offered, but for the byte ranges that are here."""
+        self._send(FrameType.WANT, {"flow": flow, "held": ranges(held), "refusal": ""})
+
+    def decline(self, flow: int, refusal: str) -> None:
+        """Say why an object that was offered is not wanted now."""
+        self._send(FrameType.WANT, {"flow": flow, "held": [], "refusal": refusal})
+
+    def take_object(self, flow: int, *, is_whole: bool) -> None:
+        """Say that an object is here and its sum right; or wrong, so that all comes again."""
+        self._send(FrameType.TAKEN, {"flow": flow, "is_whole": is_whole})
 
     def decode(self, unit: Unit) -> bytes | None:
         """Give a unit's raw bytes back; None when its epoch was refused before.
@@ -162,37 +188,22 @@ class InboundSession(ControlConnection):
         differs = record["config_hash"] != self.identity.config_hash
         return HelloReceived(self.peer_region, self.peer_node, self.partitions, differs)
 
-    def _units(self, frames: list[Frame]) -> list[Unit]:
-        units = (self._on_unit_frame(frame) for frame in frames)
-        return [unit for unit in units if unit is not None]
+    def _step(self, frame: Frame, now_ns: int, wall_ms: int) -> Event:
+        if frame.type is FrameType.UNIT and self.is_established:
+            size = len(frame.payload)
+            header = Header(frame.type, frame.flags, frame.flow, size, frame.sequence, 0)
+            return Urgent(header, frame.payload)
+        if frame.type is FrameType.OFFER and self.is_established:
+            return Offered(**read_message(frame))
+        if frame.type is FrameType.DONE and self.is_established:
+            return SumKnown(**read_message(frame))
+        return self._common(frame, now_ns, wall_ms)
 
-    def _on_unit_frame(self, frame: Frame) -> Unit | None:
-        if frame.type is not FrameType.UNIT or frame.flow != STATE_FLOW:
-            raise UnexpectedMessageError(f"{frame.type.name} of flow {frame.flow} as data")
-        if frame.sequence != self._sequence + 1:
-            raise UnexpectedMessageError(
-                f"unit {frame.sequence} after unit {self._sequence}: units come in order"
-            )
-        self._parts.append(frame.payload)
-        self._parts_bytes += len(frame.payload)
-        # Encoding grows a unit by less than this, so more is a peer that does not mean well.
-        if self._parts_bytes > self.settings.unit_bytes_max + PAYLOAD_BYTES_MAX:
-            raise CreditExceededError(f"a unit of more than {self._parts_bytes:,} encoded bytes")
-        if not frame.flags & FLAG_LAST:
-            return None
-        payload = b"".join(self._parts)
-        self._parts.clear()
-        self._parts_bytes = 0
-        self._sequence += 1
-        self.encoded_bytes += len(payload)
-        header = read_unit_header(payload)
-        if len(payload) > unit_bytes_max(header.raw_bytes):
-            raise CreditExceededError(
-                f"unit {self._sequence} has {len(payload):,} bytes for {header.raw_bytes:,} raw"
-            )
-        if self._received_bytes >= self._credit_bytes:
-            raise CreditExceededError(
-                f"unit {self._sequence} came when all {self._credit_bytes:,} bytes were spent"
-            )
-        self._received_bytes += header.raw_bytes
-        return Unit(self._sequence, payload, header.raw_bytes)
+
+def flow_limits(settings: LinkSettings) -> dict[int, FlowLimits]:
+    """Return what the flows of units may need at the receiver; the sender keeps to it."""
+    largest = unit_bytes_max(settings.unit_bytes_max)
+    return {
+        STATE_FLOW: FlowLimits(settings.credit_bytes + largest, largest),
+        LOG_FLOW: FlowLimits(LOG_WINDOW_BYTES, LOG_UNIT_BYTES_MAX),
+    }

@@ -1,8 +1,12 @@
 """The end of a session that ships its log."""
 
+from typing import Final
+
 from schemas.errors import PeerRefusedError, UnexpectedMessageError
 from schemas.registry import Record
-from transport.frame import FLAG_LAST, PAYLOAD_BYTES_MAX, Frame, FrameType, encode_frame
+from transport.amst.objects import OutgoingObject
+from transport.amst.reassembly import FlowReport
+from transport.frame import Frame, FrameType, encode_frame
 from transport.hde.flow import FlowEncoder, FlowSettings
 from transport.messages import (
     PROTOCOL_MAX,
@@ -10,9 +14,22 @@ from transport.messages import (
     message_frame,
     read_message,
     read_positions,
+    read_ranges,
 )
-from transport.session.control import STATE_FLOW, ControlConnection
-from transport.session.events import Acked, Established, Event, Identity, LinkSettings, Rewound
+from transport.session.control import FIRST_OBJECT_FLOW, ControlConnection
+from transport.session.events import (
+    Acked,
+    Established,
+    Event,
+    Identity,
+    LinkSettings,
+    ObjectTaken,
+    Reported,
+    Rewound,
+    Wanted,
+)
+
+_DATA_PLANE: Final = (FrameType.RECEIVED, FrameType.WANT, FrameType.TAKEN)
 
 
 class OutboundSession(ControlConnection):
@@ -25,7 +42,7 @@ class OutboundSession(ControlConnection):
         now_ns: Monotonic time.
 
     Attributes:
-        token: What the data connection attaches with, once established.
+        token: What data connections attach with, once established.
         raw_bytes: Raw bytes of all units so far.
         encoded_bytes: The same after encoding.
     """
@@ -39,7 +56,7 @@ class OutboundSession(ControlConnection):
         self.raw_bytes = 0
         self.encoded_bytes = 0
         self._credit_bytes = 0
-        self._sequence = 0
+        self._next_object_flow = FIRST_OBJECT_FLOW
         self._encoder = FlowEncoder(FlowSettings(settings.level))
         self._send(
             FrameType.HELLO,
@@ -72,13 +89,13 @@ class OutboundSession(ControlConnection):
         """
         return [self._step(f, now_ns, wall_ms) for f in self._control_frames(data, now_ns)]
 
-    def attach(self) -> bytes:
-        """Return what the data connection begins with."""
-        record = {"session_token": self.token}
+    def attach(self, stream: int) -> bytes:
+        """Return what a data connection begins with; `check_attached` reads the answer."""
+        record = {"session_token": self.token, "stream": stream}
         return encode_frame(message_frame(FrameType.ATTACH, record))
 
-    def send_unit(self, raw: bytes) -> bytes:
-        """Encode one unit and return its frames for the data connection; heavy, thread-safe alone.
+    def encode_unit(self, raw: bytes) -> bytes:
+        """Encode the next unit of the state flow; heavy, thread-safe alone.
 
         Raises:
             AssertionError: There is no credit, or the unit is too large: ask before.
@@ -86,21 +103,31 @@ class OutboundSession(ControlConnection):
         assert self.has_credit, "no credit"
         assert len(raw) <= self.settings.unit_bytes_max, f"a unit of {len(raw):,} bytes"
         unit = self._encoder.encode(raw)
-        self._sequence += 1
         self.raw_bytes += len(raw)
         self.encoded_bytes += len(unit)
-        frames = []
-        for start in range(0, len(unit), PAYLOAD_BYTES_MAX):
-            end = start + PAYLOAD_BYTES_MAX
-            flags = FLAG_LAST if end >= len(unit) else 0
-            piece = unit[start:end]
-            frame = Frame(FrameType.UNIT, piece, STATE_FLOW, self._sequence, flags)
-            frames.append(encode_frame(frame))
-        return b"".join(frames)
+        return unit
 
     def begin_epoch(self) -> None:
-        """Forget the window; the next unit is a key unit. Not while `send_unit` runs."""
+        """Forget the window; the next unit is a key unit. Not while `encode_unit` runs."""
         self._encoder.reset()
+
+    def offer(self, outgoing: OutgoingObject) -> int:
+        """Offer an object and return the id of its flow; `Wanted` answers."""
+        flow = self._next_object_flow
+        self._next_object_flow += 1
+        record = {
+            "flow": flow,
+            "object_id": outgoing.object_id,
+            "label": outgoing.label,
+            "size_bytes": outgoing.size_bytes,
+            "chunk_bytes": outgoing.chunk_bytes,
+        }
+        self._send(FrameType.OFFER, record)
+        return flow
+
+    def tell_sum(self, flow: int, object_sum: bytes) -> None:
+        """Tell an object's sum; `ObjectTaken` answers when all of it is there."""
+        self._send(FrameType.DONE, {"flow": flow, "sum": object_sum})
 
     def _step(self, frame: Frame, now_ns: int, wall_ms: int) -> Event:
         if frame.type is FrameType.WELCOME and not self.is_established:
@@ -116,6 +143,8 @@ class OutboundSession(ControlConnection):
             record = read_message(frame)
             self._credit_bytes = max(self._credit_bytes, record["credit_bytes"])
             return Rewound(record["reason"], read_positions(record["cursors"]))
+        if frame.type in _DATA_PLANE and self.is_established:
+            return _read_data_plane(frame.type, read_message(frame))
         return self._common(frame, now_ns, wall_ms)
 
     def _on_welcome(self, record: Record) -> Established:
@@ -133,3 +162,16 @@ class OutboundSession(ControlConnection):
         if not cursors.keys() <= self.identity.held:
             raise UnexpectedMessageError(f"the peer wants partitions {sorted(cursors)}: not ours")
         return Established(record["region"], record["node"], cursors, differs)
+
+
+def _read_data_plane(kind: FrameType, record: Record) -> Event:
+    if kind is FrameType.WANT:
+        return Wanted(record["flow"], read_ranges(record["held"]), record["refusal"])
+    if kind is FrameType.TAKEN:
+        return ObjectTaken(record["flow"], record["is_whole"])
+    return Reported(
+        tuple(
+            FlowReport(flow["flow"], flow["before"], read_ranges(flow["ranges"]))
+            for flow in record["flows"]
+        )
+    )

@@ -1,0 +1,101 @@
+"""What we ask of the kernel for a data stream's socket; what it does not have, we do without.
+
+=========================  =======================================  ==========================
+asked for                  why                                      where it is missing
+=========================  =======================================  ==========================
+TCP_NODELAY                frames are whole: nothing is waited for  nowhere
+TCP_NOTSENT_LOWAT          priorities stay in the application       a full send buffer goes first
+TCP_CONGESTION             bbr keeps its rate under loss            the system's default
+TCP_USER_TIMEOUT           a dead path is noticed                   `stall_ms` notices it later
+SO_MAX_PACING_RATE         a rate without bursts                    no pacing
+=========================  =======================================  ==========================
+
+All but the first are Linux's (TCP_NOTSENT_LOWAT is macOS's, too).
+"""
+
+import socket
+from dataclasses import dataclass
+from typing import Final
+
+_NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+_CONGESTION: Final = getattr(socket, "TCP_CONGESTION", None)
+_USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", None)
+_MAX_PACING_RATE: Final = 47 if hasattr(socket, "SO_PEERCRED") else None  # Linux; 3.11 lacks it
+_UNPACED: Final = (1 << 64) - 1
+_CONGESTION_NAME_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class SocketOptions:
+    """What to ask for.
+
+    Attributes:
+        congestion_control: Names in the order of preference; empty leaves the system's.
+        unsent_bytes: What may wait in the kernel, behind what is in flight.
+        dead_ms: Bytes that are not acknowledged for so long end the connection.
+    """
+
+    congestion_control: tuple[str, ...] = ("bbr", "cubic")
+    unsent_bytes: int = 131_072
+    dead_ms: int = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What a socket got: the congestion control in use, and the names of what it did not get."""
+
+    congestion_control: str
+    missing: tuple[str, ...]
+
+
+def tune(connection: socket.socket, options: SocketOptions) -> Granted:
+    """Ask for all options; none of them is needed."""
+    tcp = socket.IPPROTO_TCP
+    wanted = (
+        ("TCP_NODELAY", socket.TCP_NODELAY, 1),
+        ("TCP_NOTSENT_LOWAT", _NOTSENT_LOWAT, options.unsent_bytes),
+        ("TCP_USER_TIMEOUT", _USER_TIMEOUT, options.dead_ms),
+    )
+    missing = [
+        name
+        for name, option, value in wanted
+        if option is None or not _set(connection, tcp, option, value)
+    ]
+    if not any(_set_congestion(connection, name) for name in options.congestion_control):
+        missing += ["TCP_CONGESTION"] if options.congestion_control else []
+    if _MAX_PACING_RATE is None:
+        missing.append("SO_MAX_PACING_RATE")
+    return Granted(congestion_control(connection), tuple(missing))
+
+
+def congestion_control(connection: socket.socket) -> str:
+    """Return the congestion control in use, empty where the system does not say."""
+    if _CONGESTION is None:
+        return ""
+    try:
+        name: bytes = connection.getsockopt(socket.IPPROTO_TCP, _CONGESTION, _CONGESTION_NAME_BYTES)
+    except OSError:
+        return ""
+    return name.rstrip(b"\0").decode()
+
+
+def pace(connection: socket.socket, bytes_per_s: float | None) -> bool:
+    """Limit what a socket sends; None for no limit. False where that cannot be had."""
+    if _MAX_PACING_RATE is None:
+        return False
+    rate = _UNPACED if bytes_per_s is None else max(1, int(bytes_per_s))
+    return _set(connection, socket.SOL_SOCKET, _MAX_PACING_RATE, rate.to_bytes(8, "little"))
+
+
+def _set_congestion(connection: socket.socket, name: str) -> bool:
+    return _CONGESTION is not None and _set(
+        connection, socket.IPPROTO_TCP, _CONGESTION, name.encode()
+    )
+
+
+def _set(connection: socket.socket, level: int, option: int, value: int | bytes) -> bool:
+    try:
+        connection.setsockopt(level, option, value)
+    except OSError:
+        return False
+    return True

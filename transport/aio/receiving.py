@@ -1,0 +1,203 @@
+"""Data streams on the receiving side: one thread each, which reads frames to their place."""
+
+import asyncio
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from schemas.errors import CreditExceededError, DwcpError, ProtocolError, UnexpectedMessageError
+from transport.amst.decoder import Payload, StreamDecoder
+from transport.amst.objects import IncomingObject
+from transport.amst.reassembly import FlowReport, Reassembler, WholeUnit
+from transport.frame import Header
+
+REPORT_S: Final = 0.02  # least time between reports
+_JOIN_S: Final = 5.0
+_WAITALL: Final = getattr(socket, "MSG_WAITALL", 0)
+
+
+@dataclass(eq=False)
+class ReceiveStream:
+    """One data stream: its number, its socket, and why it ended."""
+
+    number: int
+    connection: socket.socket
+    received_bytes: int = 0
+    error: DwcpError | None = None
+    thread: threading.Thread | None = field(default=None, repr=False)
+
+
+class ReceiveStreams:
+    """All data streams of one session, and the reassembler that they feed.
+
+    Args:
+        reassembler: What they feed.
+        on_units: Told on the loop of units, whole and in order.
+        on_reports: Told on the loop what was received since the last time.
+        on_end: Told on the loop that a stream ended; its error, if any, is a breach of the
+            protocol. A stream that was cut or damaged is only replaced; one that sent what is not
+            allowed has to end the session.
+    """
+
+    def __init__(
+        self,
+        reassembler: Reassembler,
+        on_units: Callable[[list[WholeUnit]], None],
+        on_reports: Callable[[list[FlowReport]], None],
+        on_end: Callable[[ReceiveStream], None],
+    ) -> None:
+        self.streams: dict[int, ReceiveStream] = {}
+        self._reassembler = reassembler
+        self._on_units = on_units
+        self._on_reports = on_reports
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._units: list[WholeUnit] = []
+        self._is_called = False
+        self._has_news = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    @property
+    def duplicates(self) -> int:
+        """Frames that came again."""
+        return self._reassembler.duplicates
+
+    def add(self, number: int, connection: socket.socket) -> None:
+        """Read frames from a connection that is attached; it is set blocking.
+
+        Raises:
+            UnexpectedMessageError: The number was used before, or the session is over.
+        """
+        if self._is_closed or number in self.streams:
+            connection.close()
+            raise UnexpectedMessageError(f"data stream {number} is not expected")
+        connection.setblocking(True)  # noqa: FBT003 - the socket module's signature
+        stream = ReceiveStream(number, connection)
+        self.streams[number] = stream
+        stream.thread = threading.Thread(
+            target=self._run, args=(stream,), name=f"dwcp-receive-{number}", daemon=True
+        )
+        stream.thread.start()
+
+    def land(self, header: Header, payload: Payload) -> None:
+        """Take a frame that came on the control connection."""
+        self._land(0, [(header, payload)])
+
+    def open_object(self, flow: int, incoming: IncomingObject) -> None:
+        """Take chunks of an object."""
+        with self._lock:
+            self._reassembler.open_object(flow, incoming)
+
+    def close_object(self, flow: int) -> None:
+        """Drop later chunks of an object."""
+        with self._lock:
+            self._reassembler.close_object(flow)
+
+    async def close(self) -> None:
+        """Close all streams at once and wait for their threads."""
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        streams = [*self.streams.values()]
+        for stream in streams:
+            _shut(stream.connection)
+        try:
+            await asyncio.to_thread(_join, streams)
+        finally:
+            for stream in streams:
+                stream.connection.close()
+            self.streams.clear()
+
+    def _run(self, stream: ReceiveStream) -> None:
+        try:
+            self._read_all(stream)
+        except (OSError, ValueError):
+            pass  # the connection broke: the sender replaces it
+        except DwcpError as error:
+            stream.error = error
+        with self._lock:
+            self._reassembler.lose_stream(stream.number)
+        self._loop.call_soon_threadsafe(self._end, stream)
+
+    def _read_all(self, stream: ReceiveStream) -> None:
+        decoder = StreamDecoder(partial(self._place, stream.number))
+        connection = stream.connection
+        flags = 0 if isinstance(connection, ssl.SSLSocket) else _WAITALL
+        while True:
+            room = decoder.buffer()
+            size = connection.recv_into(room, 0, flags if decoder.is_exact else 0)
+            if not size:
+                return
+            stream.received_bytes += size
+            frames = decoder.advance(size)
+            if frames:
+                self._land(stream.number, frames)
+
+    def _place(self, number: int, header: Header) -> memoryview | None:
+        with self._lock:
+            return self._reassembler.place(number, header)
+
+    def _land(self, number: int, frames: list[tuple[Header, Payload]]) -> None:
+        with self._lock:
+            for header, payload in frames:
+                self._units += self._reassembler.land(number, header, payload)
+            # A thread wakes the loop for units, and for the first of many chunks.
+            is_wanted = bool(self._units) or not self._has_news
+            self._has_news = True
+            if self._is_called or not is_wanted:
+                return
+            self._is_called = True
+        self._loop.call_soon_threadsafe(self._on_landed)
+
+    def _on_landed(self) -> None:
+        with self._lock:
+            self._is_called = False
+            units, self._units = self._units, []
+        if self._is_closed:
+            return
+        if self._timer is None:
+            self._timer = self._loop.call_later(REPORT_S, self._report)
+        if units:
+            self._on_units(units)
+
+    def _report(self) -> None:
+        with self._lock:
+            reports = self._reassembler.report()
+            self._has_news = bool(reports)
+        # While frames keep coming the timer goes on, so that threads need not wake the loop.
+        self._timer = self._loop.call_later(REPORT_S, self._report) if reports else None
+        if reports:
+            self._on_reports(reports)
+
+    def _end(self, stream: ReceiveStream) -> None:
+        if self._is_closed:
+            return
+        stream.connection.close()
+        del self.streams[stream.number]
+        self._on_end(stream)
+
+
+def is_breach(error: DwcpError) -> bool:
+    """Tell whether a data stream's error has to end its session: the peer does not mean well."""
+    return isinstance(error, CreditExceededError | UnexpectedMessageError) or not isinstance(
+        error, ProtocolError
+    )
+
+
+def _shut(connection: socket.socket) -> None:
+    try:
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+    except OSError:
+        return  # it is not connected any more
+
+
+def _join(streams: list[ReceiveStream]) -> None:
+    for stream in streams:
+        if stream.thread is not None:
+            stream.thread.join(_JOIN_S)
