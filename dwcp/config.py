@@ -131,12 +131,38 @@ class LinkConfig(_Section):
     )
     level: int = Field(3, ge=0, le=19, description="zstd level of the window; 0 sends raw")
     flush_ms: int = Field(25, ge=0, le=10_000, description="least time between units of a link")
+    data_streams_min: int = Field(
+        1, ge=1, le=16, description="data streams a session begins with and never goes below"
+    )
+    data_streams_max: int = Field(
+        4, ge=1, le=16, description="most data streams of a session; 8 for many nodes, 16 far away"
+    )
+    congestion_control: str = Field(
+        "bbr", description="asked for each data stream; cubic where it is missing; empty: system's"
+    )
+    pacing_mbit_s: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="rate of a session's data streams; 0: no limit"
+    )
+    connect_ms: int = Field(5_000, ge=100, description="from dialling to the peer's answer")
+    drain_ms: int = Field(
+        2_000, ge=0, description="what is under way when a node stops is waited for so long"
+    )
+    stall_ms: int = Field(
+        60_000, ge=1_000, description="a data stream that does not move for so long is replaced"
+    )
 
     @model_validator(mode="after")
     def _check_silence(self) -> Self:
         if self.silence_ms < 3 * self.heartbeat_ms:
             remedy = f"give at least three times link.heartbeat_ms, {3 * self.heartbeat_ms}"
             raise ConfigError("link.silence_ms", self.silence_ms, remedy)
+        return self
+
+    @model_validator(mode="after")
+    def _check_streams(self) -> Self:
+        if self.data_streams_min > self.data_streams_max:
+            remedy = f"give at least link.data_streams_min, {self.data_streams_min}"
+            raise ConfigError("link.data_streams_max", self.data_streams_max, remedy)
         return self
 
     @model_validator(mode="after")

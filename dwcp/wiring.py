@@ -12,10 +12,11 @@ from prometheus_client import CollectorRegistry
 from connectors.kafka import KafkaLog
 from connectors.producer import ProducerSettings, StateProducer
 from dwcp.config import RegionConfig
+from dwcp.link_settings import link_tls, stream_settings
 from schemas.errors import BrokerDiedError, ConfigError, DwcpError, LogError
 from schemas.registry import Record
 from streams.agents.incoming import Incoming
-from streams.agents.outgoing import Outgoing
+from streams.agents.outgoing import Outgoing, PeerLinks
 from streams.agents.receiver import Receiver
 from streams.agents.replica import Replica
 from streams.agents.status import SenderStatus
@@ -24,7 +25,6 @@ from streams.node import Gossip, digest_json
 from streams.topics import TopicSettings, topic_specs
 from streams.web.metrics import StatusCollector
 from streams.web.routes import Routes
-from transport.aio.tls import LinkTls, TlsFiles
 from transport.session.events import Identity, LinkSettings
 
 log = structlog.get_logger(__name__)
@@ -71,12 +71,13 @@ class RegionNode:
             level=link.level,
         )
         digest = self._gossip.digest
-        self._tls = _link_tls(config)
+        self._tls = link_tls(config)
         self._receiver = Receiver(
             Incoming(
                 lambda: identity, limits, self._log, self._replica, digest, self._hear, self._tls
             )
         )
+        links = {peer: PeerLinks() for peer in config.peers}
         self._senders = [
             Outgoing(
                 lambda: identity,
@@ -87,6 +88,8 @@ class RegionNode:
                 link.flush_ms,
                 SenderStatus(peer, address),
                 self._tls,
+                stream_settings(link),
+                links[peer],
             )
             for peer, addresses in sorted(config.peer_addresses.items())
             for address in addresses
@@ -258,13 +261,6 @@ class RegionNode:
         except LogError as error:
             # The log still has everything: the next start replays a little more.
             log.warning("snapshot.failed", error=str(error))
-
-
-def _link_tls(config: RegionConfig) -> LinkTls | None:
-    files = config.link.tls
-    if files.ca is None or files.cert is None or files.key is None:
-        return None
-    return LinkTls(TlsFiles(files.ca, files.cert, files.key), config.cluster, config.region)
 
 
 def _summed(restored: Iterable[Mapping[str, float]]) -> dict[str, float]:

@@ -241,3 +241,11 @@ def test_a_file_means_what_it_says(tmp_path: Path) -> None:
     assert isinstance(config, RegionConfig)
     assert (config.region, config.link.listen) == ("eu-west", "0.0.0.0:7400")
     assert config.peers == {"us-east": "b:7400"}
+
+
+def test_most_data_streams_are_at_least_the_fewest() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(with_fields(link={"data_streams_min": 5}))
+
+    assert caught.value.field == "link.data_streams_max"
+    assert caught.value.remedy == "give at least link.data_streams_min, 5"

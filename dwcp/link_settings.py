@@ -1,0 +1,30 @@
+"""From the configuration of links to what the transport needs."""
+
+from dwcp.config import LinkConfig, RegionConfig
+from transport.aio.keeper import StreamSettings
+from transport.aio.options import SocketOptions
+from transport.aio.tls import LinkTls, TlsFiles
+from transport.amst.limits import SchedulerLimits
+
+
+def stream_settings(link: LinkConfig) -> StreamSettings:
+    """Return what a session's data streams should be."""
+    named = [link.congestion_control] if link.congestion_control else []
+    return StreamSettings(
+        count=link.data_streams_min,
+        pacing_bytes_per_s=link.pacing_mbit_s * 125_000 or None,
+        connect_ms=link.connect_ms,
+        drain_ms=link.drain_ms,
+        limits=SchedulerLimits(stall_ms=link.stall_ms),
+        options=SocketOptions(
+            congestion_control=(*named, "cubic") if named else (), dead_ms=link.silence_ms
+        ),
+    )
+
+
+def link_tls(config: RegionConfig) -> LinkTls | None:
+    """Return how links are encrypted; None: plain."""
+    files = config.link.tls
+    if files.ca is None or files.cert is None or files.key is None:
+        return None
+    return LinkTls(TlsFiles(files.ca, files.cert, files.key), config.cluster, config.region)
