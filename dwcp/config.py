@@ -12,8 +12,6 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     PlainValidator,
     ValidationError,
@@ -21,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from dwcp.config_access import Section, TlsConfig, WebConfig
 from schemas.errors import ConfigError
 from schemas.ids import check_region
 
@@ -58,6 +57,9 @@ Address = Annotated[str, AfterValidator(_check_address)]
 Addresses = Annotated[str, AfterValidator(_check_addresses)]
 Peer = Annotated[str | list[str], PlainValidator(_check_peer)]
 
+# A secret in the wrong place must not come out in an error.
+_SECRET = ("password", "token", "secret")
+
 # What pydantic says of these names no remedy.
 _REMEDIES = {
     "missing": "write this field",
@@ -65,11 +67,7 @@ _REMEDIES = {
 }
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class KafkaConfig(_Section):
+class KafkaConfig(Section):
     """Where the region's Kafka is."""
 
     bootstrap: Addresses | None = Field(
@@ -81,7 +79,7 @@ class KafkaConfig(_Section):
     )
 
 
-class StateConfig(_Section):
+class StateConfig(Section):
     """The state topics; equal in all regions."""
 
     partition_count: int = Field(4, ge=1, le=1_024, description="partitions of dwcp.state")
@@ -94,26 +92,7 @@ class StateConfig(_Section):
     )
 
 
-class TlsConfig(_Section):
-    """PEM files of a link's encryption; `dwcp certs` makes them."""
-
-    ca: Path | None = Field(None, description="authorities that we trust")
-    cert: Path | None = Field(None, description="our region's certificate; read anew on change")
-    key: Path | None = Field(None, description="its key, unencrypted, readable by us only")
-
-    @property
-    def is_given(self) -> bool:
-        """Whether anything of it is configured."""
-        return self != TlsConfig()
-
-    def check(self, section: str) -> None:
-        """Raise `ConfigError` when only a part of it is given."""
-        for name, path in (("ca", self.ca), ("cert", self.cert), ("key", self.key)):
-            if self.is_given and path is None:
-                raise ConfigError(f"{section}.{name}", None, "give all three: ca, cert and key")
-
-
-class LinkConfig(_Section):
+class LinkConfig(Section):
     """The links to other regions."""
 
     listen: Address = Field("127.0.0.1:7400", description="where peers reach us, host:port")
@@ -173,20 +152,7 @@ class LinkConfig(_Section):
         return self
 
 
-class WebConfig(_Section):
-    """Faust's web server: state, status and metrics, without any access control yet."""
-
-    bind: str = Field("127.0.0.1", description="address; anything but loopback is open to all")
-    port: Port = Field(6066, description="port")
-    diff_mib: int = Field(
-        16,
-        ge=0,
-        le=4_096,
-        description="posted documents remembered, so that only what changed is stored; 0: none",
-    )
-
-
-class RegionConfig(_Section):
+class RegionConfig(Section):
     """One node of one region."""
 
     region: str = Field(description="this region's id, a DNS label")
@@ -278,5 +244,7 @@ def parse_config(content: dict[str, Any]) -> RegionConfig:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "configuration"
         value = None if first["type"] == "missing" else first["input"]
+        if any(word in field.lower() for word in _SECRET):
+            value = "***"
         remedy = _REMEDIES.get(first["type"], first["msg"].removeprefix("Value error, "))
         raise ConfigError(field, value, remedy) from error

@@ -1,9 +1,8 @@
 """From the configuration of links to what the transport needs."""
 
-from dwcp.config import LinkConfig, RegionConfig
+from dwcp.config import LinkConfig
 from transport.aio.keeper import StreamSettings
 from transport.aio.options import SocketOptions
-from transport.aio.tls import LinkTls, TlsFiles
 from transport.amst.limits import SchedulerLimits
 
 
@@ -20,11 +19,3 @@ def stream_settings(link: LinkConfig) -> StreamSettings:
             congestion_control=(*named, "cubic") if named else (), dead_ms=link.silence_ms
         ),
     )
-
-
-def link_tls(config: RegionConfig) -> LinkTls | None:
-    """Return how links are encrypted; None: plain."""
-    files = config.link.tls
-    if files.ca is None or files.cert is None or files.key is None:
-        return None
-    return LinkTls(TlsFiles(files.ca, files.cert, files.key), config.cluster, config.region)

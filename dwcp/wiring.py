@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 from connectors.kafka import KafkaLog
 from connectors.producer import ProducerSettings, StateProducer
 from dwcp.config import RegionConfig
-from dwcp.link_settings import link_tls, stream_settings
+from dwcp.link_settings import stream_settings
+from dwcp.securing import link_tls, web_guard
 from schemas.errors import BrokerDiedError, ConfigError, DwcpError, LogError
 from schemas.registry import Record
 from streams.agents.incoming import Incoming
@@ -28,11 +29,6 @@ from streams.web.routes import Routes
 from transport.session.events import Identity, LinkSettings
 
 log = structlog.get_logger(__name__)
-
-PLAIN_TEXT: Final = (
-    "links are NOT encrypted and peers prove nothing: whoever reaches this port reads and writes "
-    "our state (link.plain: true; `dwcp certs` makes certificates)"
-)
 
 
 class RegionNode:
@@ -72,6 +68,7 @@ class RegionNode:
         )
         digest = self._gossip.digest
         self._tls = link_tls(config)
+        self._guard = web_guard(config)
         self._receiver = Receiver(
             Incoming(
                 lambda: identity, limits, self._log, self._replica, digest, self._hear, self._tls
@@ -137,6 +134,7 @@ class RegionNode:
                 "is_plain": self._config.link.plain,
                 "tls": self._tls and self._tls.to_json(),
             },
+            "refused_requests": dict(self._guard.access.refused),
             "refused_connections": dict(self._receiver.refused),
             "links_out": [outgoing.status.to_json() for outgoing in self._senders],
             "links_in": [s.to_json() for _, s in sorted(self._receiver.status.items())],
@@ -189,8 +187,6 @@ class RegionNode:
         if not self._config.is_linked:
             log.info("link.closed", text="no peers and no link.listen: nobody can come in")
             return
-        if self._tls is None:
-            log.warning("link.PLAIN", listen=address, text=PLAIN_TEXT)
         try:
             await self._receiver.start(address)
         except OSError as error:
@@ -221,6 +217,7 @@ class RegionNode:
         registry = CollectorRegistry()
         registry.register(StatusCollector(self.status))
         Routes(self._replica, producer, self.status, registry).add_to(app.web.web_app)
+        self._guard.add_to(app.web)
         app.on_rebalance_complete.connect(self._on_assigned)
         try:
             await app.start()

@@ -31,11 +31,9 @@
     │   ├── PeerSilentError, LinkClosedError, PeerNotReadingError, CrowdedOutError
     │   ├── TooManyConnectionsError  sessions or data streams
     │   ├── PeerRefusedError         the peer said no, and why (not retryable)
-    │   └── TlsError                 no encrypted connection came about (not retryable)
-    │       ├── UntrustedCertificateError, CertificateExpiredError, NoCertificateError
-    │       ├── WrongIdentityError   a good certificate of somebody else
-    │       └── NotTlsError, UnexpectedTlsError
-    └── NodeError                    the node's HTTP face answered with an error
+    │   └── TlsError                 no encrypted connection; in `schemas.access_errors`
+    ├── NodeError                    the node's HTTP face answered with an error
+    └── AccessDeniedError            a request over HTTP; in `schemas.access_errors`
 
 `is_retryable` says whether the same call may succeed later; `is_definite` whether it is certain
 that nothing happened. Foreign exceptions are mapped at the adapter that met them.
@@ -258,36 +256,6 @@ class PeerNotReadingError(LinkError):
 
 class CrowdedOutError(LinkError):
     """Too many connections have not said yet who they are: the oldest of the busiest address go."""
-
-
-class TlsError(LinkError):
-    """No encrypted connection came about; an operator has to act."""
-
-    is_retryable = False
-
-
-class UntrustedCertificateError(TlsError):
-    """A certificate that no authority of ours, or of the peer's, has signed."""
-
-
-class CertificateExpiredError(TlsError):
-    """A certificate is out of its time."""
-
-
-class NoCertificateError(TlsError):
-    """The dialling side showed no certificate."""
-
-
-class WrongIdentityError(TlsError):
-    """A good certificate, but of another region or federation than it has to be."""
-
-
-class NotTlsError(TlsError):
-    """We encrypt, the other side does not."""
-
-
-class UnexpectedTlsError(TlsError):
-    """The other side encrypts, we do not."""
 
 
 class PeerRefusedError(LinkError):

@@ -9,7 +9,7 @@ import click
 from dwcp.cli.output import FAILED, console, emit_json, json_option, reports_errors
 
 if TYPE_CHECKING:
-    from dwcp.certs import Issued
+    from dwcp.certs_x509 import Issued
 
 DAYS_MAX: Final = 36_500
 
@@ -71,19 +71,39 @@ def init(folder: Path, cluster: str, days: int, *, as_json: bool) -> None:
 Examples:
   dwcp certs issue --region eu-west
   dwcp certs issue --region eu-west --node eu-west-2 --days 30
+  dwcp certs issue --region eu-west --host eu-west.example.com --host 10.0.1.1
+  dwcp certs issue --client dashboard --right read
 """
 )
 @dir_option
-@click.option("--region", required=True, help="Whose certificate.")
+@click.option("--region", help="Whose certificate, for its links.")
 @click.option("--node", default="", help="For this node only; default: any of the region.")
+@click.option("--host", "hosts", multiple=True, help="Where its web server is asked, for HTTPS.")
+@click.option("--client", help="Or a client of the web server.")
+@click.option(
+    "--right",
+    "rights",
+    multiple=True,
+    type=click.Choice(["read", "write"]),
+    help="What that client may do.",
+)
 @days_option(90)
 @json_option
 @reports_errors
-def issue(folder: Path, region: str, node: str, days: int, *, as_json: bool) -> None:
-    """Issue a region's certificate and key."""
+def issue(folder: Path, days: int, *, as_json: bool, **who: Any) -> None:
+    """Issue a region's certificate and key, or a client's."""
     from dwcp.certs import Authority  # noqa: PLC0415
+    from streams.web.access import Right  # noqa: PLC0415
 
-    _tell([Authority(folder).issue(region, node, days)], as_json=as_json)
+    region, client, rights = who["region"], who["client"], who["rights"]
+    if (region is None) == (client is None) or bool(rights) != (client is not None):
+        raise click.UsageError("give either --region, or --client and --right")
+    authority = Authority(folder)
+    if client is None:
+        issued = authority.issue(region, who["node"], days=days, hosts=who["hosts"])
+    else:
+        issued = authority.issue_client(client, map(Right, rights), days=days)
+    _tell([issued], as_json=as_json)
 
 
 @certs.command(
@@ -148,7 +168,8 @@ Examples:
 @reports_errors
 def show(folder: Path, paths: Sequence[Path], warn_days: int, *, as_json: bool) -> None:
     """Show certificates, and exit 1 when one has expired."""
-    from dwcp.certs import Authority, describe  # noqa: PLC0415
+    from dwcp.certs import Authority  # noqa: PLC0415
+    from dwcp.certs_x509 import describe  # noqa: PLC0415
 
     found = [one for path in paths for one in describe(path)] or Authority(folder).issued()
     _tell(found, as_json=as_json)
@@ -159,14 +180,11 @@ def show(folder: Path, paths: Sequence[Path], warn_days: int, *, as_json: bool) 
 def _tell(found: Sequence["Issued"], *, as_json: bool) -> None:
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table("file", "region", "node", "serial", "days left", box=None)
+    table = Table("file", "names", "serial", "days left", box=None)
     for one in found:
         style = "red" if one.days_left < 0 else ""
-        region = one.peer.region if one.peer else "(authority)"
-        node = one.peer.node if one.peer else ""
-        table.add_row(
-            str(one.path), region, node, one.serial[:16], f"{one.days_left:,}", style=style
-        )
+        named = ", ".join(uri.removeprefix("dwcp://") for uri in one.uris)
+        table.add_row(str(one.path), named, one.serial[:16], f"{one.days_left:,}", style=style)
     console.print(table)
     if as_json:
         emit_json({"certificates": [one.to_json() for one in found]})

@@ -2,15 +2,16 @@
 
 import asyncio
 import urllib.parse
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any
 
 import click
 from rich.pretty import Pretty
 
-from dwcp.cli.client import url_option
+from dwcp.cli.client import access_options, url_option
 from dwcp.cli.output import console, emit_json, json_option, reports_errors
-from dwcp.client import get_json, get_lines
+from dwcp.client import NodeAccess, get_json, get_lines
 
 prefix_option = click.option("--prefix", default="", help="Only entities that begin with this.")
 
@@ -30,11 +31,12 @@ def state() -> None:
 @state.command()
 @click.argument("entity")
 @url_option
+@access_options
 @json_option
 @reports_errors
-def get(entity: str, url: str, *, as_json: bool) -> None:
+def get(entity: str, url: str, access: NodeAccess, *, as_json: bool) -> None:
     """Show one entity, its document and the version of its newest write."""
-    found = asyncio.run(get_json(url, f"/state/{urllib.parse.quote(entity, safe='')}"))
+    found = asyncio.run(get_json(url, f"/state/{urllib.parse.quote(entity, safe='')}", access))
     if as_json:
         emit_json(found)
     else:
@@ -45,23 +47,25 @@ def get(entity: str, url: str, *, as_json: bool) -> None:
 @prefix_option
 @click.option("--count", type=click.IntRange(min=1), help="Stop after this many lines.")
 @url_option
+@access_options
 @reports_errors
-def watch(prefix: str, count: int | None, url: str) -> None:
+def watch(prefix: str, count: int | None, url: str, access: NodeAccess) -> None:
     """Write every entity that changes as one JSON line, until Ctrl-C."""
     with suppress(KeyboardInterrupt):
-        asyncio.run(_lines(url, "/watch", {"prefix": prefix}, count))
+        asyncio.run(_lines(get_lines(url, "/watch", {"prefix": prefix}, access), count))
 
 
 @state.command()
 @prefix_option
 @click.option("--type", "kind", help="Only entities of this type.")
 @url_option
+@access_options
 @json_option
 @reports_errors
-def dump(prefix: str, kind: str | None, url: str, *, as_json: bool) -> None:
+def dump(prefix: str, kind: str | None, url: str, access: NodeAccess, *, as_json: bool) -> None:
     """Write all entities as JSON lines; with --json only their count."""
     params = {"prefix": prefix} | ({"type": kind} if kind else {})
-    count = asyncio.run(_lines(url, "/state", params, None, is_quiet=as_json))
+    count = asyncio.run(_lines(get_lines(url, "/state", params, access), None, is_quiet=as_json))
     if as_json:
         emit_json({"entities": count})
     else:
@@ -69,10 +73,10 @@ def dump(prefix: str, kind: str | None, url: str, *, as_json: bool) -> None:
 
 
 async def _lines(
-    url: str, path: str, params: dict[str, Any], stop_at: int | None, *, is_quiet: bool = False
+    found: AsyncGenerator[dict[str, Any], None], stop_at: int | None, *, is_quiet: bool = False
 ) -> int:
     count = 0
-    async with aclosing(get_lines(url, path, params)) as lines:
+    async with aclosing(found) as lines:
         async for value in lines:
             if not is_quiet:
                 emit_json(value)

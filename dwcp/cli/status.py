@@ -7,9 +7,9 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from dwcp.cli.client import URL
+from dwcp.cli.client import URL, access_options
 from dwcp.cli.output import console, emit_json, json_option, reports_errors
-from dwcp.client import get_json
+from dwcp.client import NodeAccess, get_json
 
 
 @click.command(
@@ -20,11 +20,12 @@ Examples:
 """
 )
 @click.option("--url", "urls", multiple=True, help=f"A node's web address; default {URL}.")
+@access_options
 @json_option
 @reports_errors
-def status(urls: tuple[str, ...], *, as_json: bool) -> None:
+def status(urls: tuple[str, ...], access: NodeAccess, *, as_json: bool) -> None:
     """Show nodes, what they hold, and their links."""
-    nodes = asyncio.run(_ask_all(urls or (URL,)))
+    nodes = asyncio.run(_ask_all(urls or (URL,), access))
     if as_json:
         emit_json({"nodes": nodes})
         return
@@ -33,8 +34,8 @@ def status(urls: tuple[str, ...], *, as_json: bool) -> None:
         console.print(_link_table(node))
 
 
-async def _ask_all(urls: tuple[str, ...]) -> list[dict[str, Any]]:
-    return list(await asyncio.gather(*(get_json(url, "/status") for url in urls)))
+async def _ask_all(urls: tuple[str, ...], access: NodeAccess) -> list[dict[str, Any]]:
+    return list(await asyncio.gather(*(get_json(url, "/status", access) for url in urls)))
 
 
 def _node_table(node: dict[str, Any]) -> Table:
@@ -54,13 +55,16 @@ def _node_table(node: dict[str, Any]) -> Table:
 
 def _link_table(node: dict[str, Any]) -> Table:
     table = Table(box=None)
-    for name in ("to", "state", "RTT", "units", "raw", "encoded", "sessions", "error"):
-        table.add_column(name, justify="left" if name in {"to", "state", "error"} else "right")
+    for name in ("to", "state", "TLS", "RTT", "units", "raw", "encoded", "sessions", "error"):
+        table.add_column(
+            name, justify="left" if name in {"to", "state", "TLS", "error"} else "right"
+        )
     for link in node["links_out"]:
         colour = "green" if link["state"] == "up" else "red"
         table.add_row(
             link["peer"],
             f"[{colour}]{link['state']}[/]",
+            {True: "yes", False: "[red]NO[/]", None: "-"}[link["is_encrypted"]],
             "-" if link["rtt_ms"] is None else f"{link['rtt_ms']:.0f} ms",
             f"{link['units']:,}",
             f"{link['raw_bytes']:,}",

@@ -6,7 +6,8 @@ from typing import Final
 
 import structlog
 
-from schemas.errors import DwcpError, PeerRefusedError, TlsError
+from schemas.access_errors import TlsError
+from schemas.errors import DwcpError, PeerRefusedError
 from streams.agents.outgoing import Outgoing
 from streams.agents.shipping import Shipping
 

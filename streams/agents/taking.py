@@ -9,13 +9,8 @@ from typing import Final, Protocol, TypeVar
 import structlog
 
 from connectors.log import RecordRange
-from schemas.errors import (
-    BadUnitError,
-    DwcpError,
-    LinkClosedError,
-    UnexpectedMessageError,
-    WrongIdentityError,
-)
+from schemas.access_errors import WrongIdentityError
+from schemas.errors import BadUnitError, DwcpError, LinkClosedError, UnexpectedMessageError
 from streams.agents.incoming import Incoming
 from streams.agents.status import ReceiverStatus
 from streams.replication import decode_batch

@@ -29,6 +29,12 @@ class StatusCollector(Collector):
             ("duplicates", "Records met again and ignored", "origin", status["duplicates"]),
             ("deadletters", "Dead letters written", "reason", status["deadletters"]),
             ("contradictions", "Same vector, other state", "peer", status["contradictions"]),
+            (
+                "refused_requests",
+                "Over HTTP, without the right",
+                "reason",
+                status["refused_requests"],
+            ),
             ("refused_connections", "Turned away", "reason", status["refused_connections"]),
         ):
             counter = CounterMetricFamily(f"dwcp_{name}", help_text, labels=[label])

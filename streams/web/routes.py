@@ -30,6 +30,7 @@ from schemas.errors import DwcpError, InvalidChangeError, LogError
 from schemas.ids import Dot
 from streams.agents.replica import Replica
 from streams.state.entity import Entity
+from streams.web.access import json_error
 from streams.web.documents import change_json, entity_detail, entity_json
 
 CHANGES_PER_POST_MAX: Final = 1_000
@@ -76,7 +77,7 @@ class Routes:
         entity_id = request.match_info["entity"]
         entity = self._replica.store.get(entity_id)
         if entity is None or not entity.is_visible:
-            return _error(404, "NotFound", f"there is no entity {entity_id!r} in this region")
+            return json_error(404, "NotFound", f"there is no entity {entity_id!r} in this region")
         return web.json_response(entity_detail(entity))
 
     async def get_state(self, request: web.Request) -> web.StreamResponse:
@@ -115,7 +116,7 @@ class Routes:
         """Send every entity that changes, for as long as the client reads."""
         prefix = request.query.get("prefix", "")
         if len(self._replica.watchers) >= WATCHERS_MAX:
-            return _error(503, "TooManyWatchers", f"{WATCHERS_MAX} are watching: try later")
+            return json_error(503, "TooManyWatchers", f"{WATCHERS_MAX} are watching: try later")
         pending: dict[str, Entity] = {}
         arrived = asyncio.Event()
 
@@ -216,26 +217,23 @@ def _error_text(reason: str, message: str) -> str:
     return json.dumps({"error": {"reason": reason, "message": message}})
 
 
-def _error(status: int, reason: str, message: str) -> web.Response:
-    text = _error_text(reason, message)
-    return web.Response(status=status, text=text, content_type="application/json")
-
-
 @web.middleware
 async def _errors_as_json(request: web.Request, handler: Any) -> web.StreamResponse:
     try:
         response: web.StreamResponse = await handler(request)
     except InvalidChangeError as error:
-        return _error(400, error.reason, str(error))
+        return json_error(400, error.reason, str(error))
     except LogError as error:
-        return _error(503 if error.is_retryable else 413, error.reason, str(error))
+        return json_error(503 if error.is_retryable else 413, error.reason, str(error))
     except DwcpError as error:
-        return _error(500, error.reason, str(error))
+        return json_error(500, error.reason, str(error))
     except web.HTTPRequestEntityTooLarge as error:
-        return _error(413, "BodyTooLarge", str(error.text))
+        return json_error(413, "BodyTooLarge", str(error.text))
     except web.HTTPClientError as error:
         reason = error.reason.title().replace(" ", "")
-        answer = _error(error.status, reason, f"{request.method} {request.path}: {error.reason}")
+        answer = json_error(
+            error.status, reason, f"{request.method} {request.path}: {error.reason}"
+        )
         if "Allow" in error.headers:
             answer.headers["Allow"] = error.headers["Allow"]
         return answer

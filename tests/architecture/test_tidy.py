@@ -26,9 +26,7 @@ SOURCES: Final = python_files(*PACKAGES)
 EVERYWHERE: Final = python_files(*PACKAGES, "tests", "benchmarks", "examples")
 TESTS: Final = python_files("tests")
 
-LONG_MODULES: Final[dict[str, str]] = {
-    "schemas/errors.py": "a table of classes, drawn as one tree",
-}
+LONG_MODULES: Final[dict[str, str]] = {}
 LONG_FUNCTIONS: Final[dict[str, str]] = {}
 SLEEPERS: Final = {
     "tests/support/waiting.py": "the one place that waits, up to a deadline",

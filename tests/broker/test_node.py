@@ -273,6 +273,17 @@ async def test_commands_work_on_a_running_region(
     assert [node["region"] for node in status["nodes"]] == ["east", "west"]
 
 
+@pytest.mark.parametrize("path", ["/", "/state", "/stats", "/table", "/router", "/graph", "/no"])
+async def test_every_page_is_guarded_faust_s_own_too(east: DemoRegion, path: str) -> None:
+    """An open node answers its own machine, but no name that somebody pointed at it."""
+    async with aiohttp.ClientSession() as session:
+        async with session.get(east.url + path, headers={"Host": "example.invalid"}) as answer:
+            assert answer.status == 403
+            assert (await answer.json())["error"]["reason"] == "Forbidden"
+        async with session.get(east.url + path) as answer:
+            assert answer.status != 403
+
+
 async def test_metrics_can_be_read_by_prometheus(east: DemoRegion) -> None:
     async with (
         aiohttp.ClientSession() as session,

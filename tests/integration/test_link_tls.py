@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from streams import topics
 from tests.support.certs import Certificates
-from tests.support.links import Link, Region, assert_same, has_all, shipping
+from tests.support.links import SETTINGS, Link, Region, assert_same, has_all, shipping
 from tests.support.waiting import until
 
 WAIT_S = 10
+PATIENT = replace(SETTINGS, silence_ms=5_000)  # silence is not the subject
 
 
 @pytest.fixture
@@ -48,7 +50,10 @@ async def test_records_arrive_over_an_encrypted_link_once_and_in_order(
     ams: Region, iad: Region
 ) -> None:
     await ams.produce(300, value_bytes=3_000)
-    async with iad.listening() as receiver, shipping(ams, "iad", iad.address) as link:
+    async with (
+        iad.listening(PATIENT) as receiver,
+        shipping(ams, "iad", iad.address, settings=PATIENT) as link,
+    ):
         await arrived(iad, ams)
         await ams.produce(50)
         await arrived(iad, ams)
@@ -82,7 +87,7 @@ async def test_nothing_of_a_record_can_be_read_on_the_wire(ams: Region, iad: Reg
     server = await asyncio.start_server(relay, "127.0.0.1", 0)
     address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     await ams.produce(5)
-    async with iad.listening(), shipping(ams, "iad", address):
+    async with iad.listening(PATIENT), shipping(ams, "iad", address, settings=PATIENT):
         await arrived(iad, ams)
     server.close()
     await server.wait_closed()
@@ -98,7 +103,10 @@ async def test_new_certificates_are_used_by_new_sessions_and_the_old_ones_go_on(
     assert ams.tls is not None
     assert iad.tls is not None
     serial = ams.tls.to_json()["serial"]
-    async with iad.listening() as receiver, shipping(ams, "iad", iad.address) as link:
+    async with (
+        iad.listening(PATIENT) as receiver,
+        shipping(ams, "iad", iad.address, settings=PATIENT) as link,
+    ):
         await ams.produce(5)
         await arrived(iad, ams)
         certificates.authority.rotate()
@@ -108,9 +116,9 @@ async def test_new_certificates_are_used_by_new_sessions_and_the_old_ones_go_on(
         assert link.status.sessions == 1
 
         await link.cut()
-        async with shipping(ams, "iad", iad.address) as renewed:
+        async with shipping(ams, "iad", iad.address, settings=PATIENT) as renewed:
             await up(renewed)
-        assert (ams.tls.reloads, iad.tls.reloads) == (1, 1)
+        assert [tls.to_json()["reloads"] for tls in (ams.tls, iad.tls)] == [1, 1]
     assert receiver.refused == {}
 
 
@@ -125,11 +133,11 @@ async def test_the_authority_is_changed_in_three_steps_without_a_refusal(
         lambda: authority.rotate("iad"),
         authority.drop_old,
     ]
-    async with iad.listening() as receiver:
+    async with iad.listening(PATIENT) as receiver:
         for step in steps:
             step()
             await ams.produce(3)
-            async with shipping(ams, "iad", iad.address) as link:
+            async with shipping(ams, "iad", iad.address, settings=PATIENT) as link:
                 await arrived(iad, ams)
                 assert (link.status.state, link.status.error) == ("up", "")
     assert receiver.refused == {}
@@ -141,10 +149,10 @@ async def test_files_that_cannot_be_used_are_said_and_the_old_ones_stay(
     assert ams.tls is not None
     path = certificates.authority.folder / "ams.pem"
     good = path.read_bytes()
-    async with iad.listening() as receiver:
+    async with iad.listening(PATIENT) as receiver:
         for broken in (b"", good[:100], (certificates.authority.folder / "iad.pem").read_bytes()):
             path.write_bytes(broken)
-            async with shipping(ams, "iad", iad.address) as link:
+            async with shipping(ams, "iad", iad.address, settings=PATIENT) as link:
                 await up(link)
             assert "link.tls.cert" in ams.tls.to_json()["error"]
         path.write_bytes(good)

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from dwcp import certs
+from dwcp import certs_x509
 from dwcp.certs import Authority
 from transport.aio.tls import LinkTls, TlsFiles
 
@@ -42,4 +42,4 @@ class Certificates:
 def expire(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what is issued from now on have expired yesterday."""
     yesterday = datetime.now(UTC) - timedelta(days=1)
-    monkeypatch.setattr(certs, "_until", lambda _: yesterday)
+    monkeypatch.setattr(certs_x509, "until", lambda _: yesterday)

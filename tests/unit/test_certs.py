@@ -11,10 +11,11 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives import serialization
 
-from dwcp import certs
+from dwcp import certs_x509
 from dwcp.certs import Authority
 from dwcp.cli import main
-from schemas.errors import ConfigError, WrongIdentityError
+from schemas.access_errors import WrongIdentityError
+from schemas.errors import ConfigError
 from tests.support.certs import CLUSTER, Certificates, expire
 from transport.aio.tls import LinkTls, TlsFiles, identity_uri, read_identity
 from transport.session.events import CertifiedPeer
@@ -119,7 +120,7 @@ def test_a_crash_in_the_rotation_of_the_authority_loses_neither(
 ) -> None:
     authority = certificates.authority
     with monkeypatch.context() as patch:
-        patch.setattr(certs, "_key_pem", None)  # dies between ca.pem and ca.key
+        patch.setattr(certs_x509, "key_pem", None)  # dies between ca.pem and ca.key
         with pytest.raises(TypeError):
             authority.rotate_authority()
     assert len(authority.issued()) == 2
@@ -181,7 +182,7 @@ def test_a_node_names_the_file_that_it_cannot_use(
             with pytest.raises(ConfigError) as caught:
                 LinkTls(files, CLUSTER, "eu-west")
             assert caught.value.field == field
-    assert LinkTls(good, CLUSTER, "eu-west").error == ""
+    assert LinkTls(good, CLUSTER, "eu-west").to_json()["error"] == ""
 
 
 def test_a_certificate_of_another_federation_is_refused_at_the_start(

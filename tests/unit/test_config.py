@@ -140,6 +140,30 @@ REFUSED: dict[str, tuple[Json, str, Any, str]] = {
         None,
         "all three",
     ),
+    "a web server for all": (
+        with_fields(web={"bind": "10.0.0.1"}),
+        "web.bind",
+        "10.0.0.1",
+        "web.read_token and web.write_token",
+    ),
+    "a web server under a name": (
+        with_fields(web={"bind": "node.example.com"}),
+        "web.bind",
+        "node.example.com",
+        "anybody could read",
+    ),
+    "a server's certificate without its key": (
+        with_fields(web={"tls": {"cert": "c"}}),
+        "web.tls.key",
+        None,
+        "cert and key",
+    ),
+    "a secret in the file itself": (
+        with_fields(web={"read_token": "s3cr3t"}),
+        "web.read_token",
+        "***",
+        "",
+    ),
     "itself a peer": (
         with_fields(peers={"eu-west": "h:1"}, link={"plain": True}),
         "peers.eu-west",
@@ -249,3 +273,54 @@ def test_most_data_streams_are_at_least_the_fewest() -> None:
 
     assert caught.value.field == "link.data_streams_max"
     assert caught.value.remedy == "give at least link.data_streams_min, 5"
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_loopback_needs_no_rights(bind: str) -> None:
+    assert not parse_config(with_fields(web={"bind": bind})).web.has_rights
+
+
+@pytest.mark.parametrize(
+    "rights",
+    [
+        {"read_token": {"env": "T"}},
+        {"write_token": {"file": "t"}},
+        {"tls": {"ca": "a", "cert": "c", "key": "k"}},
+    ],
+)
+def test_elsewhere_some_right_is_enough_to_start(rights: Json) -> None:
+    assert parse_config(with_fields(web={"bind": "10.0.0.1", **rights})).web.has_rights
+
+
+def test_a_token_comes_from_the_environment_or_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "token"
+    path.write_text("f" * 32 + "\n")
+    monkeypatch.setenv("DWCP_TEST_TOKEN", "e" * 32)
+    tokens = {"read_token": {"file": str(path)}, "write_token": {"env": "DWCP_TEST_TOKEN"}}
+    web = parse_config(with_fields(web=tokens)).web
+
+    assert (web.token("read"), web.token("write")) == ("f" * 32, "e" * 32)
+    assert parse_config(with_fields()).web.token("read") is None
+    assert "e" * 32 not in str(web)
+
+
+def test_a_token_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short, empty = tmp_path / "short", tmp_path / "empty"
+    short.write_text("secret")
+    empty.write_text("\n")
+    monkeypatch.delenv("DWCP_TEST_TOKEN", raising=False)
+    refused: list[tuple[Json, str]] = [
+        ({"file": str(short)}, "web.read_token"),
+        ({"file": str(empty)}, "web.read_token.file"),
+        ({"file": str(tmp_path / "none")}, "web.read_token.file"),
+        ({"env": "DWCP_TEST_TOKEN"}, "web.read_token.env"),
+        ({"env": "HOME", "file": str(short)}, "web.read_token"),
+    ]
+    for secret, field in refused:
+        web = parse_config(with_fields(web={"read_token": secret})).web
+        with pytest.raises(ConfigError) as caught:
+            web.token("read")
+        assert caught.value.field == field
+        assert "secret" not in str(caught.value.value)

@@ -16,21 +16,19 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-import structlog
 from cryptography import x509
 
-from schemas.errors import (
+from schemas.access_errors import (
     CertificateExpiredError,
-    ConfigError,
     NoCertificateError,
     NotTlsError,
     TlsError,
     UntrustedCertificateError,
     WrongIdentityError,
 )
+from schemas.errors import ConfigError
+from transport.aio.reloaded import Reloaded
 from transport.session.events import CertifiedPeer
-
-log = structlog.get_logger(__name__)
 
 _SCHEME: Final = "dwcp://"
 # X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL's x509_vfy.h.
@@ -102,10 +100,7 @@ def tls_error(error: Exception) -> TlsError:
 
 
 class LinkTls:
-    """Contexts for both sides of a link, read anew when their files change.
-
-    A change that cannot be used (half written, key of another certificate) is said and the contexts
-    in use stay, so that a renewal in two steps does no harm. Sessions that stand go on.
+    """Contexts for both sides of a link, read anew when their files change; sessions go on.
 
     Args:
         files: The PEM files.
@@ -114,28 +109,21 @@ class LinkTls:
 
     Raises:
         ConfigError: They cannot be used: which, and the remedy.
-
-    Attributes:
-        reloads: How often the files were read anew.
-        error: Why the newest files are not in use, empty when they are.
     """
 
     def __init__(self, files: TlsFiles, cluster: str, region: str) -> None:
         self._files = files
         self._cluster = cluster
         self._region = region
-        self.reloads = 0
-        self.error = ""
-        self._seen = self._stamp()
-        self._loaded = self._load()
+        self._loaded = Reloaded("link.tls", (files.ca, files.cert, files.key), self._load)
 
     def client_context(self) -> ssl.SSLContext:
         """Return what we dial with."""
-        return self._fresh().client
+        return self._loaded.get().client
 
     def server_context(self) -> ssl.SSLContext:
         """Return what we answer with."""
-        return self._fresh().server
+        return self._loaded.get().server
 
     def dialled(self, connection: ssl.SSLSocket | ssl.SSLObject, region: str) -> CertifiedPeer:
         """Return who answered.
@@ -168,41 +156,15 @@ class LinkTls:
 
     def to_json(self) -> dict[str, Any]:
         """Return what an operator wants to know of our certificate."""
-        loaded = self._fresh()
+        loaded = self._loaded.get()
         left_s = (loaded.expires - datetime.now(UTC)).total_seconds()
         return {
             "serial": f"{loaded.serial:x}",
             "expires": loaded.expires.isoformat(),
             "expires_in_s": round(left_s),
-            "reloads": self.reloads,
-            "error": self.error,
+            "reloads": self._loaded.reloads,
+            "error": self._loaded.error,
         }
-
-    def _fresh(self) -> "_Loaded":
-        stamp = self._stamp()
-        if stamp != self._seen:
-            try:
-                self._loaded = self._load()
-            except ConfigError as error:
-                if str(error) != self.error:  # said once; it is tried again at every handshake
-                    log.warning("tls.not_reloaded", error=str(error))
-                self.error = str(error)
-            else:
-                self._seen, self.error = stamp, ""
-                self.reloads += 1
-                log.info("tls.reloaded", expires=self._loaded.expires.isoformat())
-        return self._loaded
-
-    def _stamp(self) -> tuple[tuple[int, int, int], ...]:
-        def stamp(path: Path) -> tuple[int, int, int]:
-            try:
-                found = path.stat()
-            except OSError:
-                return (0, 0, 0)
-            return (found.st_mtime_ns, found.st_size, found.st_ino)
-
-        files = self._files
-        return tuple(stamp(path) for path in (files.ca, files.cert, files.key))
 
     def _load(self) -> "_Loaded":
         files = self._files

@@ -6,13 +6,8 @@ import socket
 import ssl
 from typing import Final
 
-from schemas.errors import (
-    LinkClosedError,
-    LinkError,
-    NotTlsError,
-    PeerNotReadingError,
-    UnexpectedTlsError,
-)
+from schemas.access_errors import NotTlsError, UnexpectedTlsError
+from schemas.errors import LinkClosedError, LinkError, PeerNotReadingError
 from transport.aio.tls import tls_error
 from transport.session.events import CertifiedPeer
 

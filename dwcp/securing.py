@@ -1,0 +1,80 @@
+"""Who gets in where: builds what a configuration says about links and HTTP."""
+
+import ssl
+from typing import Literal
+
+import structlog
+
+from dwcp.config import RegionConfig
+from dwcp.config_access import WebConfig
+from schemas.errors import ConfigError
+from streams.web.access import AccessSettings, Right
+from streams.web.bounds import WebLimits
+from streams.web.guard import Guard, GuardSettings
+from transport.aio.reloaded import Reloaded
+from transport.aio.tls import LinkTls, TlsFiles
+
+log = structlog.get_logger(__name__)
+
+
+def link_tls(config: RegionConfig) -> LinkTls | None:
+    """Return how links are encrypted; None, said loudly, when they are not.
+
+    Raises:
+        ConfigError: A file cannot be used.
+    """
+    files = config.link.tls
+    if files.ca is not None and files.cert is not None and files.key is not None:
+        return LinkTls(TlsFiles(files.ca, files.cert, files.key), config.cluster, config.region)
+    if config.is_linked:
+        log.warning(
+            "link.PLAIN",
+            listen=config.link.listen,
+            text="links are NOT encrypted and peers prove nothing: whoever reaches this port reads "
+            "and writes our state (link.plain: true; `dwcp certs` makes certificates)",
+        )
+    return None
+
+
+def web_guard(config: RegionConfig) -> Guard:
+    """Return what guards the web server.
+
+    Raises:
+        ConfigError: A token or a file cannot be used.
+    """
+    web = config.web
+    rights: tuple[Literal["read", "write"], ...] = ("read", "write")
+    found = {Right(right): web.token(right) for right in rights}
+    tokens = {right: token for right, token in found.items() if token is not None}
+    if not web.is_local and web.tls.cert is None:
+        log.warning("web.PLAIN", bind=web.bind, text="tokens and state travel unencrypted: web.tls")
+    return Guard(
+        GuardSettings(
+            (web.bind, web.port),
+            AccessSettings(config.cluster, tokens, takes_certificates=web.tls.ca is not None),
+            WebLimits(web.connections_max, web.reads_max, web.writes_max),
+            _web_contexts(web).get if web.tls.cert is not None else None,
+        )
+    )
+
+
+def _web_contexts(web: WebConfig) -> Reloaded[ssl.SSLContext]:
+    paths = [path for path in (web.tls.cert, web.tls.key, web.tls.ca) if path is not None]
+    return Reloaded("web.tls", paths, lambda: _web_context(web))
+
+
+def _web_context(web: WebConfig) -> ssl.SSLContext:
+    tls = web.tls
+    assert tls.cert is not None, "the configuration was checked"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(tls.cert, tls.key, password=lambda: "")
+        if tls.ca is not None:
+            context.load_verify_locations(tls.ca)
+            context.verify_mode = ssl.CERT_OPTIONAL  # a token does as well
+            context.num_tickets = 0  # a resumed session would outlive a change of authority
+    except (OSError, ValueError) as error:
+        remedy = f"give readable PEM files that belong together ({error})"
+        raise ConfigError("web.tls", str(tls.cert), remedy) from error
+    return context
