@@ -34,7 +34,7 @@ HEADER_BYTES: Final = 10
 FOLDER: Final = Path(str(resources.files("schemas"))) / "avro"
 
 # What fastavro raises on bytes that are not what they claim to be.
-_DECODE_ERRORS: Final = (
+DECODE_ERRORS: Final = (
     EOFError,
     IndexError,
     KeyError,
@@ -65,7 +65,7 @@ def event_header(name: str) -> bytes:
 
 
 @functools.cache
-def _written() -> dict[bytes, tuple[str, Any, Any]]:
+def written() -> dict[bytes, tuple[str, Any, Any]]:
     """Map each known header to (name, writer's schema, reader's schema or None when equal)."""
     known: dict[bytes, tuple[str, Any, Any]] = {}
     for path in sorted((FOLDER / "history").glob("*.avsc")):
@@ -118,7 +118,7 @@ def decode_event(data: bytes) -> tuple[str, Record]:
         UnknownSchemaError: A fingerprint that no kept schema has.
     """
     header = data[:HEADER_BYTES]
-    found = _written().get(header)
+    found = written().get(header)
     if found is None:
         if len(data) < HEADER_BYTES or not data.startswith(MAGIC):
             start = data[:16].hex(" ")
@@ -139,7 +139,7 @@ def _decode(name: str, data: bytes, start: int, writer: Any, reader: Any) -> Rec
     source.seek(start)
     try:
         record = fastavro.schemaless_reader(source, writer, reader)
-    except _DECODE_ERRORS as error:
+    except DECODE_ERRORS as error:
         raise MalformedEventError(
             f"{len(data):,} bytes do not decode as {name}: {type(error).__name__} {error}"
         ) from error

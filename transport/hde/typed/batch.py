@@ -1,0 +1,202 @@
+"""A unit's `LinkBatch` with its events taken apart, and back to the same bytes."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+import fastavro
+
+from schemas.registry import DECODE_ERRORS, schema
+from transport.hde.typed.events import (
+    Changes,
+    longs,
+    prefixed,
+    read_event,
+    to_columns,
+    wire_schema,
+    write_changes,
+    write_event,
+)
+from transport.hde.typed.memory import NAME_BYTES_MAX
+
+ROWS_MAX: Final = 16_384  # of one unit: what memory may grow by before it is trimmed
+RAW_BYTES_MAX: Final = 1 << 24
+OPERATIONS_MAX: Final = 64
+NUMBER_MAX: Final = 1 << 61  # so that differences fit a long
+_NAMES: Final = ("change_id", "entity_id", "entity_type", "key_space", "origin_region")
+
+
+@dataclass(slots=True)
+class Record:
+    """One record; `row_count` of its event's changes are among the rows, -1 if it is no event."""
+
+    offset_delta: int
+    record_time_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[bytes, bytes]]
+    row_count: int = -1
+    writer: bytes = b""
+    producer: bytes | None = None
+
+
+@dataclass(slots=True)
+class Range:
+    """Records of a part of one partition."""
+
+    partition: int
+    from_offset: int
+    to_offset: int
+    records: list[Record]
+
+
+@dataclass(slots=True)
+class Batch:
+    """A unit: its ranges, and the changes of all events in them, in order."""
+
+    ranges: list[Range]
+    changes: Changes
+
+    @property
+    def records(self) -> list[Record]:
+        """All records in order."""
+        return [record for part in self.ranges for record in part.records]
+
+
+@cache
+def _link_schema() -> Any:
+    return wire_schema(schema("LinkBatch"))
+
+
+def read_batch(raw: bytes) -> Batch | None:
+    """Take a unit apart; None if it would not be put together to the same bytes."""
+    if len(raw) > RAW_BYTES_MAX:
+        return None
+    source = io.BytesIO(raw)
+    try:
+        link: Any = fastavro.schemaless_reader(source, _link_schema())
+    except DECODE_ERRORS:
+        return None
+    ranges = [
+        Range(
+            part["partition"],
+            part["from_offset"],
+            part["to_offset"],
+            [_record(record) for record in part["records"]],
+        )
+        for part in link["ranges"]
+    ]
+    batch = Batch(ranges, Changes())
+    _read_events(batch)
+    if len(batch.changes.change_id) > ROWS_MAX or not _is_in_range(batch):
+        return None
+    values = [record.value for record in batch.records]
+    return batch if _write_link(batch, values) == raw else None
+
+
+def _is_in_range(batch: Batch) -> bool:
+    numbers = [n for part in batch.ranges for n in (part.from_offset, part.to_offset)]
+    numbers += [record.offset_delta for record in batch.records]
+    numbers += [record.record_time_ms for record in batch.records]
+    return all(-NUMBER_MAX < number < NUMBER_MAX for number in numbers)
+
+
+def _record(record: dict[str, Any]) -> Record:
+    headers = [(header["name"], header["value"]) for header in record["headers"]]
+    return Record(
+        record["offset_delta"], record["record_time_ms"], record["key"], record["value"], headers
+    )
+
+
+def _read_events(batch: Batch) -> None:
+    """Take apart the values that are events; those that do not come back stay as they are."""
+    found: list[tuple[Record, list[dict[str, Any]]]] = []
+    for record in batch.records:
+        event = None if record.value is None else read_event(record.value)
+        if event is not None:
+            record.writer, record.producer, rows = event
+            record.row_count = len(rows)
+            found.append((record, rows))
+    changes = to_columns([row for _, rows in found for row in rows])
+    alike = _same_again(found, write_changes(changes))
+    if not all(alike):
+        good = [pair for pair, is_alike in zip(found, alike, strict=True) if is_alike]
+        for (record, _), is_alike in zip(found, alike, strict=True):
+            if not is_alike:
+                record.row_count = -1
+        changes = to_columns([row for _, rows in good for row in rows])
+    batch.changes = changes
+
+
+def _same_again(
+    found: Sequence[tuple[Record, list[dict[str, Any]]]], written: Sequence[bytes]
+) -> list[bool]:
+    alike, start = [], 0
+    for record, rows in found:
+        end = start + len(rows)
+        again = write_event(record.writer, record.producer, written[start:end])
+        alike.append(again == record.value and _is_usual(record, rows))
+        start = end
+    return alike
+
+
+def _is_usual(record: Record, rows: Sequence[dict[str, Any]]) -> bool:
+    """Tell whether the names are as short as both ends keep, and contents not mixed."""
+    if len(record.producer or b"") > NAME_BYTES_MAX:
+        return False
+    return all(
+        all(len(row[name]) <= NAME_BYTES_MAX for name in _NAMES)
+        and 0 <= row["operation"] < OPERATIONS_MAX
+        and abs(row["hybrid_timestamp"] or 0) < NUMBER_MAX
+        and abs(row["base_version"] or 0) < NUMBER_MAX
+        and not (row["deltas"] and row["document"] is not None)
+        and all(
+            len(delta["path"]) <= NAME_BYTES_MAX and 0 <= delta["operation"] < OPERATIONS_MAX
+            for delta in row["deltas"]
+        )
+        for row in rows
+    )
+
+
+def write_batch(batch: Batch) -> bytes:
+    """Undo `read_batch`."""
+    written = write_changes(batch.changes)
+    values, start = [], 0
+    for record in batch.records:
+        if record.row_count < 0:
+            values.append(record.value)
+            continue
+        end = start + record.row_count
+        values.append(write_event(record.writer, record.producer, written[start:end]))
+        start = end
+    return _write_link(batch, values)
+
+
+def _write_link(batch: Batch, values: Sequence[bytes | None]) -> bytes:
+    parts: list[bytes] = []
+    rest = iter(values)
+    parts += _array_start(len(batch.ranges))
+    for part in batch.ranges:
+        parts += longs([part.partition, part.from_offset, part.to_offset])
+        parts += _array_start(len(part.records))
+        for record in part.records:
+            parts += longs([record.offset_delta, record.record_time_ms])
+            parts += _optional(record.key)
+            parts += _optional(next(rest))
+            parts += _array_start(len(record.headers))
+            for name, value in record.headers:
+                parts += prefixed([name, value])
+            parts += [b"\0"] if record.headers else []
+        parts += [b"\0"] if part.records else []
+    parts += [b"\0"] if batch.ranges else []
+    return b"".join(parts)
+
+
+def _array_start(count: int) -> list[bytes]:
+    return longs([count])
+
+
+def _optional(text: bytes | None) -> list[bytes]:
+    return [b"\0"] if text is None else [b"\2", *prefixed([text])]

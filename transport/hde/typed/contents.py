@@ -1,0 +1,208 @@
+"""The writing end of what changed: documents and patches against what both ends remember."""
+
+import math
+import struct
+from typing import Final
+
+from transport.hde.typed import codes, events
+from transport.hde.typed.documents import PIECE_END, base_leaves, cut
+from transport.hde.typed.events import Changes, Value
+from transport.hde.typed.literals import clock_of, read_hex, read_number
+from transport.hde.typed.memory import (
+    BRANCH_COUNT,
+    TEXT_BYTES_MAX,
+    Entity,
+    Memory,
+    PatchShape,
+    Shape,
+)
+from transport.hde.typed.sheet import SheetWriter
+
+LONG: Final = struct.Struct(">q")
+DOUBLE: Final = struct.Struct(">d")
+
+
+class ContentWriter:
+    """Writes documents and patches of one unit.
+
+    Attributes:
+        signatures: Number of each content's signature, in order.
+    """
+
+    def __init__(self, sheet: SheetWriter, memory: Memory) -> None:
+        self.signatures: list[int] = []
+        self._sheet = sheet
+        self._memory = memory
+        self._clock_ms = 0
+
+    def document(self, entity: Entity, text: bytes, clock_ms: int) -> int:
+        """Write a whole document; returns which content a frame has to name."""
+        self._clock_ms = clock_ms
+        memory = self._memory
+        parts = cut(text)
+        shape = None if parts is None else memory.shapes.get(parts[0])
+        if parts is None or not memory.takes_shapes:
+            self._sheet.texts.append(text)
+            return codes.PLAIN_DOCUMENT
+        pieces, leaves = parts
+        is_new = shape is None
+        shape = shape or memory.add_shape(pieces)
+        base = base_leaves(memory, entity, shape)
+        places = [at for at, (new, old) in enumerate(zip(leaves, base, strict=True)) if new != old]
+        found, last = [], None
+        for at in places:
+            leaf = leaves[at]
+            if leaf == last:
+                found.append(codes.REPEAT)
+            else:
+                found.append(self._text(entity, shape.contexts[at], leaf, base[at]))
+            last = leaf
+        memory.keep_document(entity, shape, leaves)
+        self._sign(shape, tuple(places), tuple(found), is_new=is_new)
+        return codes.DOCUMENT
+
+    def patch(self, entity: Entity, changes: Changes, part: slice, clock_ms: int) -> int:
+        """Write the deltas of one change; returns which content a frame has to name."""
+        self._clock_ms = clock_ms
+        memory = self._memory
+        paths, branches = tuple(changes.paths[part]), changes.branches[part]
+        operations = changes.operations[part]
+        kinds = tuple(
+            operation * BRANCH_COUNT + branch
+            for operation, branch in zip(operations, branches, strict=True)
+        )
+        number = memory.patches.number((paths, kinds))
+        shape = memory.add_patch(paths, kinds) if number is None else memory.patches.item(number)
+        found: list[int] = []
+        last: Value = None
+        for context, branch, value in zip(
+            shape.contexts, branches, changes.values[part], strict=True
+        ):
+            if isinstance(value, bytes):
+                found.append(self._patch_text(entity, context, value, last))
+                last = value
+            elif branch == events.LONG:
+                found.append(self._long(entity, context, value))
+            else:
+                found.append(self._rare(entity, context, value))
+        self._sign(shape, (), tuple(found), is_new=number is None)
+        return codes.PATCH
+
+    def _sign(
+        self,
+        shape: Shape | PatchShape,
+        places: tuple[int, ...],
+        found: tuple[int, ...],
+        *,
+        is_new: bool,
+    ) -> None:
+        is_patch = isinstance(shape, PatchShape)
+        number = self._memory.signatures.number((is_patch, shape.serial, places, found))
+        if number is not None:
+            self.signatures.append(number)
+            return
+        self.signatures.append(codes.NEW)
+        plain = self._sheet.shapes.numbers
+        plain += (is_patch, codes.NEW if is_new else self._shape_number(shape))
+        if is_new:
+            self._define(shape)
+        if not is_patch:
+            plain.append(len(places))
+            plain += [at - before for at, before in zip(places, (0, *places), strict=False)]
+        plain += found
+        self._memory.sign(shape, places, found)
+
+    def _shape_number(self, shape: Shape | PatchShape) -> int:
+        if isinstance(shape, Shape):
+            return shape.serial
+        number = self._memory.patches.number((shape.paths, shape.kinds))
+        assert number is not None, "the shape was found there"
+        return number
+
+    def _define(self, shape: Shape | PatchShape) -> None:
+        if isinstance(shape, Shape):
+            self._sheet.shapes.names.append(PIECE_END.join(shape.pieces))
+            return
+        self._sheet.shapes.numbers.extend((len(shape.kinds), *shape.kinds))
+        self._sheet.shapes.names.extend(shape.paths)
+
+    def _patch_text(self, entity: Entity, context: int, text: bytes, last: Value) -> int:
+        base = entity.cells.get(context)
+        if text == base:
+            return codes.SAME
+        if text == last:
+            code = codes.REPEAT
+        else:
+            code = self._text(entity, context, text, base if isinstance(base, bytes) else b"")
+        self._memory.keep_text(entity, context, text)
+        return code
+
+    def _text(self, entity: Entity, context: int, text: bytes, base: bytes) -> int:
+        """Write a text that changed, the shortest way there is."""
+        if base:
+            number = read_number(text)
+            if number is not None:
+                old = read_number(base)
+                if old is not None and old[0] == number[0]:
+                    clock = clock_of(number[0], self._clock_ms)
+                    self._number(entity, context, (number[1], old[1], clock))
+                    return codes.NUMBER
+        known = self._memory.texts.number(text)
+        if known is not None:
+            self._sheet.cells.append((context + 1, known, 0, 0, 0))
+            return codes.KNOWN
+        if base:
+            digits = read_hex(text)
+            if digits is not None:
+                old_digits = read_hex(base)
+                if old_digits is not None and old_digits[0] == digits[0]:
+                    self._sheet.loose.append(digits[1])
+                    return codes.HEX
+        self._sheet.texts.append(text)
+        if len(text) <= TEXT_BYTES_MAX:
+            self._memory.texts.add(text, text)
+        return codes.TEXT
+
+    def _number(self, entity: Entity, context: int, number: tuple[int, int, int]) -> None:
+        """Write a number: its value, the entity's own last one, and what the clock would say."""
+        value, own, clock = number
+        line = own + entity.steps.get(context, 0)
+        self._sheet.cells.append((context, value, own, line, clock))
+        self._memory.keep_step(entity, context, value - own)
+
+    def _long(self, entity: Entity, context: int, value: Value) -> int:
+        assert isinstance(value, int), "a long"
+        if not -codes.LONG_MAX < value < codes.LONG_MAX:
+            self._sheet.loose.append(LONG.pack(value))
+            return codes.LOOSE
+        base = entity.cells.get(context)
+        self._number(entity, context, (value, base if isinstance(base, int) else 0, 0))
+        self._memory.keep_cell(entity, context, value)
+        return codes.LONG
+
+    def _rare(self, entity: Entity, context: int, value: Value) -> int:
+        if value is None:
+            return codes.NULL
+        if isinstance(value, bool):
+            return codes.TRUE if value else codes.FALSE
+        for code, unit in codes.FIXED_UNITS.items():
+            number = _fixed(value, unit)
+            if number is not None:
+                own_context = codes.number_context(code, context)
+                base = entity.cells.get(own_context)
+                own = base if isinstance(base, int) else 0
+                self._number(entity, own_context, (number, own, 0))
+                self._memory.keep_cell(entity, own_context, number)
+                return code
+        self._sheet.loose.append(DOUBLE.pack(value))
+        return codes.LOOSE
+
+
+def _fixed(value: Value, unit: int) -> int | None:
+    """Return a double as a whole number of parts of a unit, if it is exactly that."""
+    assert isinstance(value, float), "a double"
+    if not abs(value) * unit < codes.DOUBLE_MAX:  # so for what is no number
+        return None
+    number = round(value * unit)
+    is_same = number / unit == value and (number != 0 or math.copysign(1, value) > 0)
+    return number if is_same else None

@@ -1,0 +1,345 @@
+"""What both ends of a typed flow remember, in bounded memory.
+
+Nothing here is told to the peer: both ends do the same things in the same order, so both number,
+forget and charge alike.
+"""
+
+from array import array
+from collections.abc import Hashable, Sequence
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from schemas.errors import BadUnitError
+from transport.hde.typed.codes import HAS_NUMBER, number_context
+from transport.hde.typed.predictor import Predictor
+
+ENTITY_BYTES: Final = 700  # of an entity without content, measured: see docs/encoding.md
+CELL_BYTES: Final = 160
+STEP_BYTES: Final = 80
+TEXT_BYTES_MAX: Final = 256  # longer texts are not kept as what others refer to
+NAME_BYTES_MAX: Final = 1_024
+PARTITIONS_MAX: Final = 4_096
+LEAVES_MAX: Final = 4_096  # of one document
+CONTEXTS_MAX: Final = 1 << 15
+SIGNATURE_CELLS_MAX: Final = 1 << 19
+BRANCH_COUNT: Final = 6  # of a delta's value; a kind is operation * 6 + branch
+_CONTEXT_KINDS: Final = (-1, -2, -3, -1, -1, -1)  # texts, longs and doubles apart
+_RING_SIZE: Final = 4_096
+_PIECE_BYTES: Final = 160
+_SHAPES_PART: Final = 8  # of the budget, one in so many bytes may be shapes
+
+# Knuth's MMIX generator; its high bits are good enough for lots.
+_LOT_FACTOR: Final = 6_364_136_223_846_793_005
+_LOT_STEP: Final = 1_442_695_040_888_963_407
+_LOT_MASK: Final = (1 << 64) - 1
+
+Item = TypeVar("Item")
+
+
+class Ring(Generic[Item]):
+    """Numbers things in order of arrival; the oldest number is used again.
+
+    Args:
+        size: How many are kept.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._kept: list[tuple[Hashable, Item]] = []
+        self._numbers: dict[Hashable, int] = {}
+        self._next = 0
+
+    def number(self, key: Hashable) -> int | None:
+        """Return the number of what has this key, if it is kept."""
+        return self._numbers.get(key)
+
+    def item(self, number: int) -> Item:
+        """Return what has this number.
+
+        Raises:
+            BadUnitError: Nothing has.
+        """
+        if not 0 <= number < len(self._kept):
+            raise BadUnitError(f"{number} names nothing that this flow carried")
+        return self._kept[number][1]
+
+    def add(self, key: Hashable, item: Item) -> Item | None:
+        """Keep an item; returns what had to be forgotten for it."""
+        number, old = self._next, None
+        if number < len(self._kept):
+            old_key, old = self._kept[number]
+            if self._numbers.get(old_key) == number:
+                del self._numbers[old_key]
+            self._kept[number] = (key, item)
+        else:
+            self._kept.append((key, item))
+        self._numbers[key] = number
+        self._next = (number + 1) % self._size
+        return old
+
+
+class Shape:
+    """A document without its leaves: the texts between them.
+
+    Attributes:
+        serial: Its number, counted from 0.
+        pieces: Those texts.
+        contexts: Context of each leaf.
+        first: Leaves of the first document of this shape; others are kept as differences to it.
+        last: Leaves of the last document of this shape.
+    """
+
+    __slots__ = ("contexts", "first", "last", "maps", "pieces", "serial", "template")
+
+    def __init__(self, serial: int, pieces: tuple[bytes, ...], contexts: Sequence[int]) -> None:
+        self.serial = serial
+        self.pieces = pieces
+        self.contexts = contexts
+        self.first: list[bytes] | None = None
+        self.last: list[bytes] | None = None
+        self.maps: dict[int, list[int]] = {}  # by serial of the older shape
+        self.template: list[bytes] = [b""] * (2 * len(pieces) - 1)
+        self.template[0::2] = pieces
+
+
+class Entity:
+    """What a flow knows of one entity.
+
+    Attributes:
+        number: Its number on the wire.
+        name: Its id.
+        stamp: Hybrid timestamp of its last change.
+        shape: Shape of its last document, if it is known.
+        places: Which of its leaves differ from the first document of its shape; 16 bits each.
+        leaves: Those leaves, joined.
+        cells: Last value of every field that was patched, by context.
+        steps: By how much a number moved last, by context.
+        charge: Bytes that it is charged with.
+    """
+
+    __slots__ = ("cells", "charge", "leaves", "name", "number", "places", "shape", "stamp", "steps")
+
+    def __init__(self, number: int, name: bytes) -> None:
+        self.number = number
+        self.name = name
+        self.stamp = 0
+        self.shape: Shape | None = None
+        self.places = b""
+        self.leaves = b""
+        self.cells: dict[int, bytes | int] = {}
+        self.steps: dict[int, int] = {}
+        self.charge = 0
+
+
+class PatchShape(NamedTuple):
+    """The fields of a patch: `serial` never comes again, a kind is operation and branch."""
+
+    serial: int
+    paths: tuple[bytes, ...]
+    kinds: tuple[int, ...]
+    contexts: tuple[int, ...]
+
+
+class Signature(NamedTuple):
+    """Which cells of a shape changed, and how each is written."""
+
+    shape: Shape | PatchShape
+    places: tuple[int, ...]
+    codes: tuple[int, ...]
+    contexts: tuple[int, ...]  # of those cells that have a number
+
+
+class Frame(NamedTuple):
+    """What of a change is alike in most of them."""
+
+    entity_type: bytes
+    key_space: bytes
+    operation: int
+    origin_region: bytes
+    id_before: bytes
+    id_mode: int
+    trace_mode: int
+    has_base: bool
+    has_stamp: bool
+    content: int
+
+
+class Memory:
+    """All that one end of an epoch remembers.
+
+    Args:
+        budget_bytes: What it may hold; the window beside it is not counted.
+    """
+
+    def __init__(self, budget_bytes: int) -> None:
+        self.budget_bytes = budget_bytes
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.entities: dict[bytes, Entity] = {}
+        self.numbered: list[Entity | None] = []
+        self.free: list[int] = []
+        self.charged_bytes = 0
+        self.frames: Ring[Frame] = Ring(_RING_SIZE)
+        self.signatures: Ring[Signature] = Ring(_RING_SIZE)
+        self.signature_cells = 0
+        self.patches: Ring[PatchShape] = Ring(_RING_SIZE)
+        self.patch_count = 0
+        self.texts: Ring[bytes] = Ring(_RING_SIZE)
+        self.names: Ring[bytes] = Ring(_RING_SIZE)
+        self.contexts: dict[tuple[bytes, int], int] = {}
+        self.shapes: dict[tuple[bytes, ...], Shape] = {}
+        self.shape_list: list[Shape] = []
+        self.shape_bytes = 0
+        self.last_shape: Shape | None = None
+        self.next_offsets: dict[int, int] = {}
+        self.record_time_ms = 0
+        self._lot = 1
+        self.predictor = Predictor()
+
+    @property
+    def takes_shapes(self) -> bool:
+        """Tell whether another shape or signature may be added."""
+        return (
+            self.shape_bytes <= self.budget_bytes // _SHAPES_PART
+            and self.signature_cells <= SIGNATURE_CELLS_MAX
+        )
+
+    def end_unit(self) -> int:
+        """Keep the budget after a unit; returns how many entities were forgotten.
+
+        What cannot be forgotten piece by piece is forgotten as a whole when it is full.
+        """
+        if not self.takes_shapes or len(self.contexts) >= CONTEXTS_MAX:
+            count = len(self.entities)
+            self.clear()
+            return count
+        return self._trim()
+
+    def add_entity(self, name: bytes) -> Entity:
+        """Remember a new entity."""
+        number = self.free.pop() if self.free else len(self.numbered)
+        entity = Entity(number, name)
+        entity.charge = ENTITY_BYTES + len(name)
+        self.charged_bytes += entity.charge
+        self.entities[name] = entity
+        if number == len(self.numbered):
+            self.numbered.append(entity)
+        else:
+            self.numbered[number] = entity
+        return entity
+
+    def context(self, key: tuple[bytes, int]) -> int:
+        """Return the number of a field; its texts have the next one."""
+        number = self.contexts.get(key)
+        if number is None:
+            if len(self.contexts) >= CONTEXTS_MAX:
+                return 0  # until the end of the unit, when all is forgotten
+            number = 2 * len(self.contexts)
+            self.contexts[key] = number
+            self.predictor.grow(number + 2)
+        return number
+
+    def add_shape(self, pieces: tuple[bytes, ...]) -> Shape:
+        """Remember a new shape of documents."""
+        seen: dict[bytes, int] = {}
+        contexts = []
+        for piece in pieces[:-1]:
+            seen[piece] = count = seen.get(piece, -1) + 1
+            contexts.append(self.context((piece, count)))
+        shape = self.shapes[pieces] = Shape(len(self.shape_list), pieces, contexts)
+        self.shape_list.append(shape)
+        self.shape_bytes += sum(map(len, pieces)) + _PIECE_BYTES * len(pieces)
+        return shape
+
+    def add_patch(self, paths: tuple[bytes, ...], kinds: tuple[int, ...]) -> PatchShape:
+        """Remember a new shape of patches."""
+        contexts = tuple(
+            self.context((path, _CONTEXT_KINDS[kind % BRANCH_COUNT]))
+            for path, kind in zip(paths, kinds, strict=True)
+        )
+        shape = PatchShape(self.patch_count, paths, kinds, contexts)
+        self.patch_count += 1
+        self.patches.add((paths, kinds), shape)
+        return shape
+
+    def sign(
+        self, shape: Shape | PatchShape, places: tuple[int, ...], codes: tuple[int, ...]
+    ) -> Signature:
+        """Remember how a shape's cells changed; of a patch all cells are meant."""
+        is_patch = isinstance(shape, PatchShape)
+        fields = shape.contexts if is_patch else [shape.contexts[at] for at in places]
+        contexts = tuple(
+            number_context(code, context)
+            for code, context in zip(codes, fields, strict=True)
+            if code in HAS_NUMBER
+        )
+        signature = Signature(shape, places, codes, contexts)
+        old = self.signatures.add((is_patch, shape.serial, places, codes), signature)
+        self.signature_cells += len(codes) - (len(old.codes) if old else 0)
+        return signature
+
+    def next_offset(self, partition: int) -> int:
+        """Return the offset after the last range of a partition."""
+        return self.next_offsets.get(partition, 0)
+
+    def keep_offset(self, partition: int, offset: int) -> None:
+        """Remember where the last range of a partition ended."""
+        if partition in self.next_offsets or len(self.next_offsets) < PARTITIONS_MAX:
+            self.next_offsets[partition] = offset
+
+    def keep_document(self, entity: Entity, shape: Shape, leaves: list[bytes]) -> None:
+        """Remember the last document of an entity; the list is kept and must not change."""
+        if shape.first is None:
+            shape.first = leaves
+            self.shape_bytes += sum(map(len, leaves))
+        shape.last = leaves
+        self.last_shape = shape
+        first = shape.first
+        places = [at for at, (new, old) in enumerate(zip(leaves, first, strict=True)) if new != old]
+        kept = b"\0".join([leaves[at] for at in places])
+        packed = array("H", places).tobytes()
+        grown = len(kept) + len(packed) - len(entity.leaves) - len(entity.places)
+        entity.charge += grown
+        self.charged_bytes += grown
+        entity.shape, entity.places, entity.leaves = shape, packed, kept
+
+    def keep_step(self, entity: Entity, context: int, step: int) -> None:
+        """Remember by how much a number moved."""
+        if context not in entity.steps:
+            entity.charge += STEP_BYTES
+            self.charged_bytes += STEP_BYTES
+        entity.steps[context] = step
+
+    def keep_text(self, entity: Entity, context: int, text: bytes) -> None:
+        """Remember the last text of a field, if it is short enough."""
+        if len(text) <= NAME_BYTES_MAX:
+            self.keep_cell(entity, context, text)
+
+    def keep_cell(self, entity: Entity, context: int, value: bytes | int) -> None:
+        """Remember the last value of a field."""
+        old = entity.cells.get(context)
+        grown = (0 if isinstance(value, int) else len(value)) - (
+            -CELL_BYTES if old is None else 0 if isinstance(old, int) else len(old)
+        )
+        entity.charge += grown
+        self.charged_bytes += grown
+        entity.cells[context] = value
+
+    def _trim(self) -> int:
+        """Forget entities by lot until the budget is kept; return how many.
+
+        Where all entities change in turn, forgetting the oldest would forget each just before it
+        is needed. The lots are drawn from the count of all draws, so both ends draw alike.
+        """
+        count = 0
+        while self.charged_bytes > self.budget_bytes and self.entities:
+            self._lot = (self._lot * _LOT_FACTOR + _LOT_STEP) & _LOT_MASK
+            entity = self.numbered[(self._lot >> 33) % len(self.numbered)]
+            if entity is not None:
+                del self.entities[entity.name]
+                self.numbered[entity.number] = None
+                self.free.append(entity.number)
+                self.charged_bytes -= entity.charge
+                count += 1
+        return count
