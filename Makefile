@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow kills simulate mutants bench check format clean
+.PHONY: help setup demo test test-slow kills simulate mutants fuzz bench check format clean
 
 help: ## Show this help.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ simulate: $(VENV)/.dev ## A federation on a virtual network: ARGS="--schedules 2
 
 mutants: $(VENV)/.dev ## Break the cores in named ways; the simulation has to notice each.
 	@$(BIN)/python -m tests.simulation --mutants $(ARGS)
+
+fuzz: $(VENV)/.dev ## Damage encoded units: ARGS="--count 10000000 --json".
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: $(VENV)/.dev ## Where the time of one change goes; one module a question.
 	@$(BIN)/python -m benchmarks.change_cost $(ARGS)

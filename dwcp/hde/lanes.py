@@ -45,8 +45,8 @@ class Lane(NamedTuple):
 class FlowCodec:
     """A flow of ours, both ends."""
 
-    def __init__(self, level: int) -> None:
-        self._encoder = FlowEncoder(FlowSettings(level))
+    def __init__(self, level: int, *, is_typed: bool = False) -> None:
+        self._encoder = FlowEncoder(FlowSettings(level, is_typed=is_typed))
         self._decoder = FlowDecoder(UNIT_BYTES_MAX)
 
     def encode(self, raw: bytes) -> bytes:
@@ -82,5 +82,6 @@ def lanes() -> Iterator[Lane]:
     for batch in BATCHES:
         for name, level in LEVELS.items():
             yield Lane(name, batch, is_rival=False, make=partial(FlowCodec, level))
+        yield Lane("H3 in H4", batch, is_rival=False, make=partial(FlowCodec, 3, is_typed=True))
         for level in RIVAL_LEVELS:
             yield Lane(f"zstd-{level}", batch, is_rival=True, make=partial(ZstdCodec, level))

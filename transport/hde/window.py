@@ -4,14 +4,18 @@ Each body refers to all that went before it in its epoch, so bodies are decoded 
 them. Whoever cannot goes back: the sender begins a new epoch with a key unit.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import zstandard
 
+from schemas.errors import BadUnitError
 from transport.hde.codec import inflate
+from transport.hde.typed.integers import read_varints, varints
 
 LEVEL: Final = 3
 WINDOW_LOG: Final = 23  # 8 MiB: some 3,000 documents of 2.6 KB; memory for it on both sides
+_SHEET_BYTES: Final = 65_536  # columns may be larger than what they stand for, but not by much
 
 
 class WindowWriter:
@@ -57,3 +61,41 @@ class WindowReader:
             BadUnitError: They are no zstd of this window, or give more than `content_bytes`.
         """
         return inflate(self._stream, body, content_bytes)
+
+
+def pack_typed(
+    window: WindowWriter, numbers: Sequence[int], content: bytes, beside: bytes
+) -> bytes:
+    """Return the body of a typed unit: numbers and sizes, what the window takes, what it does not.
+
+    Args:
+        window: The flow's.
+        numbers: What the first typed unit of an epoch tells besides.
+        content: What goes through the window.
+        beside: What goes beside it.
+    """
+    packed = window.write(content)
+    head = b"".join(varints([*numbers, len(content), len(packed)]))
+    return b"".join((len(head).to_bytes(1, "big"), head, packed, beside))
+
+
+def unpack_typed(
+    window: WindowReader, body: bytes, raw_bytes: int, *, has_memory: bool
+) -> tuple[int, bytes, bytes]:
+    """Undo `pack_typed`; returns the memory in MiB (0 if it was told before) and both contents.
+
+    Raises:
+        BadUnitError: The sizes do not add up, or are far beyond those of the raw bytes.
+    """
+    start = 1 + (body[0] if body else 0)
+    numbers = read_varints(body[1:start])
+    if len(numbers) != 2 + has_memory:
+        raise BadUnitError("a typed unit without its sizes")
+    content_bytes, packed_bytes = numbers[-2:]
+    end = start + packed_bytes
+    if not 0 <= content_bytes <= 2 * raw_bytes + _SHEET_BYTES or not start <= end <= len(body):
+        raise BadUnitError(f"a typed unit of {content_bytes:,} bytes for {raw_bytes:,} raw ones")
+    content = window.read(body[start:end], content_bytes)
+    if len(content) != content_bytes:
+        raise BadUnitError(f"{len(content):,} bytes came out, {content_bytes:,} were announced")
+    return numbers[0] if has_memory else 0, content, body[end:]

@@ -8,15 +8,9 @@ from transport.hde.typed import codes, events
 from transport.hde.typed.documents import PIECE_END, base_leaves, cut
 from transport.hde.typed.events import Changes, Value
 from transport.hde.typed.literals import clock_of, read_hex, read_number
-from transport.hde.typed.memory import (
-    BRANCH_COUNT,
-    TEXT_BYTES_MAX,
-    Entity,
-    Memory,
-    PatchShape,
-    Shape,
-)
+from transport.hde.typed.memory import BRANCH_COUNT, TEXT_BYTES_MAX, Memory
 from transport.hde.typed.sheet import SheetWriter
+from transport.hde.typed.things import Entity, PatchShape, Shape
 
 LONG: Final = struct.Struct(">q")
 DOUBLE: Final = struct.Struct(">d")

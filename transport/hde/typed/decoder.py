@@ -8,9 +8,10 @@ from transport.hde.typed import codes
 from transport.hde.typed.batch import RAW_BYTES_MAX, ROWS_MAX, Batch, Range, Record, write_batch
 from transport.hde.typed.events import Changes
 from transport.hde.typed.literals import TRACE_FRAME, UUID_FRAME, write_hex
-from transport.hde.typed.memory import NAME_BYTES_MAX, TEXT_BYTES_MAX, Entity, Frame, Memory
+from transport.hde.typed.memory import NAME_BYTES_MAX, TEXT_BYTES_MAX, Memory
 from transport.hde.typed.revival import ContentReader
 from transport.hde.typed.sheet import ROW_COLUMNS, SheetReader
+from transport.hde.typed.things import Entity, Frame
 
 _ID_BYTES: Final = 16
 _SIGNED: Final = (codes.DOCUMENT, codes.PATCH)

@@ -8,7 +8,8 @@ import re
 from itertools import count
 from typing import Final
 
-from transport.hde.typed.memory import LEAVES_MAX, Entity, Memory, Shape
+from transport.hde.typed.memory import LEAVES_MAX, Memory
+from transport.hde.typed.things import Entity, Shape
 
 # A separator and the scalar behind it; a string is a key, not a leaf, if a colon follows.
 _LEAF: Final = re.compile(rb'([:,\[](?:"[^"]*"(?!:)|[^"{\[\],:}]+))')

@@ -7,8 +7,9 @@ from transport.hde.typed import codes
 from transport.hde.typed.batch import Batch, Record
 from transport.hde.typed.contents import ContentWriter
 from transport.hde.typed.literals import TRACE_FRAME, UUID_FRAME, read_hex
-from transport.hde.typed.memory import TEXT_BYTES_MAX, Frame, Memory
+from transport.hde.typed.memory import TEXT_BYTES_MAX, Memory
 from transport.hde.typed.sheet import SheetWriter
+from transport.hde.typed.things import Frame
 
 _DECIMAL_ID: Final = re.compile(rb"(.*?)(0|[1-9][0-9]{0,16})", re.DOTALL)
 
@@ -26,14 +27,17 @@ class TypedEncoder:
     def __init__(self, budget_bytes: int) -> None:
         self.memory = Memory(budget_bytes)
 
-    def encode(self, batch: Batch) -> tuple[bytes, bytes]:
-        """Return what of a unit goes through the window, and what beside it."""
+    def encode(self, batch: Batch) -> tuple[bytes, bytes, int]:
+        """Encode a unit.
+
+        Returns:
+            What goes through the window, what beside it, and how many entities were forgotten.
+        """
         sheet = SheetWriter()
         _write_records(sheet, self.memory, batch)
         _Rows(sheet, self.memory, batch).write()
-        result = sheet.finish(self.memory.predictor)
-        self.memory.end_unit()
-        return result
+        content, beside = sheet.finish(self.memory.predictor)
+        return content, beside, self.memory.end_unit()
 
 
 def _write_records(sheet: SheetWriter, memory: Memory, batch: Batch) -> None:

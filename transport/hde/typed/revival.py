@@ -15,14 +15,11 @@ from transport.hde.typed.memory import (
     LEAVES_MAX,
     NAME_BYTES_MAX,
     TEXT_BYTES_MAX,
-    Entity,
     Memory,
-    PatchShape,
-    Shape,
-    Signature,
 )
 from transport.hde.typed.predictor import CLOCK, LINE, OWN
 from transport.hde.typed.sheet import SheetReader
+from transport.hde.typed.things import Entity, PatchShape, Shape, Signature
 
 _WORD_BYTES: Final = 8
 _UUID_BYTES: Final = 16

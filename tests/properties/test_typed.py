@@ -1,0 +1,125 @@
+"""The typed level gives every byte back, whatever is sent, forgotten, lost or damaged."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dwcp.hde.events import document_events
+from dwcp.hde.packing import Packer
+from dwcp.hde.streams import Plan, open_stream
+from schemas.errors import BadUnitError
+from tests.support.changes import ChangeDice
+from transport.hde.flow import FlowDecoder, FlowEncoder, FlowSettings
+from transport.hde.typed.batch import read_batch, write_batch
+from transport.hde.unit import Level, read_unit_header, unit_bytes_max
+
+LIMIT = 1 << 22
+SMALL = FlowSettings(memory_bytes=1 << 20)
+seeds = st.integers(0, 1 << 32)
+
+
+@settings(deadline=None)
+@given(seeds, st.integers(1, 12), st.integers(1, 40))
+def test_units_come_back_byte_for_byte(seed: int, count: int, entity_count: int) -> None:
+    encoder, decoder = FlowEncoder(SMALL), FlowDecoder(LIMIT, SMALL)
+
+    for raw in ChangeDice(seed, entity_count).units(count):
+        unit = encoder.encode(raw)
+        assert decoder.decode(unit) == raw
+        assert len(unit) <= unit_bytes_max(len(raw))
+
+
+@settings(deadline=None)
+@given(seeds)
+def test_batches_are_put_together_again(seed: int) -> None:
+    for raw in ChangeDice(seed).units(4):
+        batch = read_batch(raw)
+        assert batch is not None
+        assert write_batch(batch) == raw
+
+
+@settings(deadline=None)
+@given(seeds, st.data())
+def test_units_lost_repeated_or_out_of_order_never_give_other_bytes(
+    seed: int, data: st.DataObject
+) -> None:
+    encoder, decoder = FlowEncoder(SMALL), FlowDecoder(LIMIT, SMALL)
+    sent = [(encoder.encode(raw), raw) for raw in ChangeDice(seed).units(6)]
+    taken = [decoded(decoder, unit) == raw for unit, raw in sent[:2]]
+    for unit, raw in data.draw(st.lists(st.sampled_from(sent), max_size=8)):
+        assert decoded(decoder, unit) in (raw, None)
+    assert all(taken)
+
+
+@settings(deadline=None)
+@given(seeds, st.data())
+def test_a_damaged_unit_is_refused_and_the_next_epoch_mends(seed: int, data: st.DataObject) -> None:
+    encoder, decoder = FlowEncoder(SMALL), FlowDecoder(LIMIT, SMALL)
+    first, second, third = ChangeDice(seed).units(3)
+    decoder.decode(encoder.encode(first))
+    unit = bytearray(encoder.encode(second))
+    if data.draw(st.booleans()):
+        del unit[data.draw(st.integers(0, len(unit) - 1)) :]
+    else:
+        unit[data.draw(st.integers(0, len(unit) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+
+    assert decoded(decoder, bytes(unit)) in (None, second)  # an end may carry nothing
+    encoder.reset()
+    assert decoder.decode(encoder.encode(third)) == third
+
+
+@settings(deadline=None, max_examples=20)
+@given(seeds)
+def test_flows_beside_each_other_do_not_mix(seed: int) -> None:
+    ends = [(FlowEncoder(SMALL), FlowDecoder(LIMIT, SMALL)) for _ in range(3)]
+    dice = ChangeDice(seed)
+
+    for _ in range(4):
+        for encoder, decoder in ends:
+            raw = dice.unit()
+            assert decoder.decode(encoder.encode(raw)) == raw
+
+
+def test_what_was_forgotten_comes_again_on_both_ends() -> None:
+    encoder, decoder = FlowEncoder(SMALL), FlowDecoder(LIMIT, SMALL)
+    dice = ChangeDice(5, entity_count=2_000)
+
+    for raw in dice.units(120, changes_max=60):
+        assert decoder.decode(encoder.encode(raw)) == raw
+    assert encoder.forgotten > 100
+    assert encoder.choice.costs[Level.TYPED].units == 120
+
+
+def test_typed_units_are_much_smaller_than_the_window_alone() -> None:
+    packer = Packer(20)
+    items = open_stream("synthetic-vm", Plan(100, 1_000)).items
+    units = [unit.raw for unit in map(packer.add, document_events(items)) if unit is not None]
+    sizes = {}
+    for is_typed in (True, False):
+        encoder = FlowEncoder(FlowSettings(is_typed=is_typed))
+        sizes[is_typed] = sum(len(encoder.encode(raw)) for raw in units[5:])
+
+    assert sizes[True] < 0.7 * sizes[False]
+
+
+def test_what_is_no_batch_travels_through_the_window() -> None:
+    encoder, decoder = FlowEncoder(), FlowDecoder(LIMIT)
+    raw = b"no batch " * 50
+    unit = encoder.encode(raw)
+
+    assert read_unit_header(unit).codec == Level.WINDOW
+    assert decoder.decode(unit) == raw
+
+
+def test_a_flow_that_wants_to_remember_more_than_we_allow_is_refused() -> None:
+    unit = FlowEncoder(FlowSettings(memory_bytes=2 << 20)).encode(ChangeDice(1).unit())
+
+    with pytest.raises(BadUnitError, match="wants to remember 2 MiB"):
+        FlowDecoder(LIMIT, SMALL).decode(unit)
+
+
+def decoded(decoder: FlowDecoder, unit: bytes) -> bytes | None:
+    try:
+        return decoder.decode(unit)
+    except BadUnitError:
+        return None
