@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow kills simulate mutants fuzz bench check format clean
+.PHONY: help setup demo test test-slow kills simulate mutants fuzz bench bench-restart check format clean
 
 help: ## Show this help.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ fuzz: $(VENV)/.dev ## Damage encoded units: ARGS="--count 10000000 --json".
 
 bench: $(VENV)/.dev ## Where the time of one change goes; one module a question.
 	@$(BIN)/python -m benchmarks.change_cost $(ARGS)
+
+bench-restart: $(VENV)/.dev ## What a restart costs, by entities and by length of the log.
+	@$(BIN)/python -m benchmarks.restart $(ARGS)
 
 check: $(VENV)/.dev ## Format, lint, types, import contracts, spelling.
 	$(BIN)/ruff format --check .

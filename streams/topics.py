@@ -18,6 +18,10 @@ DEADLETTER_VALUE_BYTES_MAX: Final = 900_000
 
 _HOUR_MS: Final = 3_600_000
 _WANTED_MS: Final = _HOUR_MS  # who is not there to hear it sends whole documents when it returns
+# A segment is compacted only when it is closed: Kafka's own 1 GiB or a week would let every start
+# read all snapshots of a week. Larger than the largest record, as Kafka wants it.
+_SNAPSHOT_SEGMENT_BYTES: Final = 32 << 20
+_SNAPSHOT_SEGMENT_MS: Final = _HOUR_MS // 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,12 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
     quorum = {"min.insync.replicas": str(max(1, settings.replication_factor // 2 + 1))}
     kept = {"retention.ms": str(settings.retention_hours * _HOUR_MS), "cleanup.policy": "delete"}
     large = {"max.message.bytes": str(2 * SHIPPED_BYTES_MAX)}
+    compacted = {
+        "cleanup.policy": "compact",
+        "segment.bytes": str(_SNAPSHOT_SEGMENT_BYTES),
+        "segment.ms": str(_SNAPSHOT_SEGMENT_MS),
+        "min.cleanable.dirty.ratio": "0.1",
+    }
     # Kafka 4 refuses what is an hour ahead: a peer's wrong clock would stop its link for ever.
     foreign_time = {
         "message.timestamp.type": "CreateTime",
@@ -64,7 +74,7 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
             settings.partition_count,
             kept | large | foreign_time,
         ),
-        (SNAPSHOTS, settings.partition_count, large | {"cleanup.policy": "compact"}),
+        (SNAPSHOTS, settings.partition_count, large | compacted),
         (DEADLETTER, 1, kept),
         (LINKS, 1, kept),
         (WANTED, 1, {"retention.ms": str(_WANTED_MS), "cleanup.policy": "delete"}),

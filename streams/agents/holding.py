@@ -4,6 +4,7 @@ Who holds a partition is its only writer: replica records and snapshots of it go
 fenced writer. So what this object knows of both topics is the truth until the writer is fenced.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -75,7 +76,10 @@ class Holding:
         at = {self.partition: starts[self.partition]}
         async for _, record in records_until(self._log, topics.SNAPSHOTS, at, ends):
             reader.feed(record.key or b"", record.value)
-        count = reader.finish()
+        count = 0
+        for joined in reader.steps():
+            count += joined
+            await asyncio.sleep(0)  # other partitions live on meanwhile
         self._standing = reader.standing
         self.positions[topics.REPLICA] = reader.replica_offset
         self.positions[topics.STATE] = self.state.vector.get(self._region, 0)

@@ -120,25 +120,26 @@ class SnapshotReader:
             self._chunks[bucket, chunk] = value
 
     def finish(self) -> int:
-        """Join everything into the state and return how many entities came.
+        """Join everything into the state and return how many entities came."""
+        return sum(self.steps())
+
+    def steps(self) -> Iterator[int]:
+        """Join everything, a chunk a step, and yield how many entities it held.
 
         Without a manifest nothing is joined: the first snapshot was never completed.
         """
         if self._manifest is None:
-            return 0
+            return
         _, manifest = decode_event(self._manifest)
         self.replica_offset = manifest["replica_offset"]
         self._state.vector = {o["region"]: o["offset"] for o in manifest["origins"]}
         self._state.covered = dict(self._state.vector)
-        count = 0
-        for bucket, chunk in sorted(self._chunks):
-            _, record = decode_event(self._chunks[bucket, chunk])
+        for key in sorted(self._chunks):
+            _, record = decode_event(self._chunks.pop(key))
             for entity in record["entities"]:
                 _join(self._state, entity)
-                count += 1
-        self._chunks.clear()
+            yield len(record["entities"])
         self._state.dirty.clear()
-        return count
 
 
 def _entity_record(entity: Entity) -> Record:
