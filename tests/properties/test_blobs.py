@@ -91,8 +91,11 @@ def test_a_damaged_unit_never_gives_a_wrong_object(
     else:
         unit += data.draw(st.binary(min_size=1, max_size=9))
 
-    with pytest.raises(BadUnitError):
-        decode_blob(bytes(unit), RAW_BYTES_MAX, old)
+    try:
+        found = decode_blob(bytes(unit), RAW_BYTES_MAX, old)
+    except BadUnitError:
+        return
+    assert found == new, "a bit that no decoder looks at"
 
 
 @given(edited(), contents)
