@@ -166,20 +166,12 @@ class ClockAheadError(EventError):
 
 
 class UnknownBaseError(EventError):
-    """A patch against a version that its producer did not write last: no document follows.
-
-    Attributes:
-        producer: Who sent it.
-        entity_id: What it is about.
-    """
+    """A patch against a version that its producer did not write last: no document follows."""
 
     def __init__(self, producer: str, entity_id: str, base_version: int) -> None:
-        super().__init__(
-            f"a patch against version {base_version} of {entity_id!r} by {producer!r}, who did "
-            f"not write that last: send the whole document"
-        )
-        self.producer = producer
-        self.entity_id = entity_id
+        self.producer, self.entity_id = producer, entity_id
+        last = f"version {base_version} of {entity_id!r} is not what {producer!r} wrote last"
+        super().__init__(f"a patch whose base is not held: {last}; send the whole document")
 
 
 class MissingOriginError(EventError):

@@ -32,6 +32,7 @@ def status(urls: tuple[str, ...], access: NodeAccess, *, as_json: bool) -> None:
     for node in nodes:
         console.print(_node_table(node))
         console.print(_link_table(node))
+        console.print(_flow_table(node))
 
 
 async def _ask_all(urls: tuple[str, ...], access: NodeAccess) -> list[dict[str, Any]]:
@@ -55,7 +56,8 @@ def _node_table(node: dict[str, Any]) -> Table:
 
 def _link_table(node: dict[str, Any]) -> Table:
     table = Table(box=None)
-    for name in ("to", "state", "TLS", "RTT", "units", "raw", "encoded", "sessions", "error"):
+    names = ("to", "state", "TLS", "RTT", "units", "raw", "encoded", "wire", "sessions", "error")
+    for name in names:
         table.add_column(
             name, justify="left" if name in {"to", "state", "TLS", "error"} else "right"
         )
@@ -69,7 +71,33 @@ def _link_table(node: dict[str, Any]) -> Table:
             f"{link['units']:,}",
             f"{link['raw_bytes']:,}",
             f"{link['encoded_bytes']:,}",
+            f"{link['wire_bytes']:,}",
             str(link["sessions"]),
             escape(link["error"]),
         )
+    return table
+
+
+def _flow_table(node: dict[str, Any]) -> Table:
+    """Draw what the encoding did, level by level."""
+    table = Table(box=None)
+    for name in ("encoding", "topic", "level"):
+        table.add_column(name)
+    for name in ("units", "raw", "encoded", "ratio", "key", "NACK"):
+        table.add_column(name, justify="right")
+    ways = [("to", one) for one in node["links_out"]] + [("from", one) for one in node["links_in"]]
+    for way, link in ways:
+        for topic, flow in link["flows"].items():
+            for level, one in flow["levels"].items():
+                table.add_row(
+                    f"{way} {link['peer']}",
+                    topic,
+                    level,
+                    f"{one['units']:,}",
+                    f"{one['raw_bytes']:,}",
+                    f"{one['encoded_bytes']:,}",
+                    f"{one['raw_bytes'] / max(1, one['encoded_bytes']):.1f}x",
+                    f"{flow['key_units']:,}",
+                    f"{flow['nacks']:,}",
+                )
     return table

@@ -73,6 +73,7 @@ class Shipping:
         self._reported = asyncio.Event()
         self._turned = asyncio.Event()  # sent back by the peer, or asked to stop
         self._is_stopping = ""
+        self._wire_noted = 0
         self._cursors: dict[int, int] = {}
         self._ends: dict[int, int] = {}
 
@@ -126,6 +127,7 @@ class Shipping:
             if self._control is not None:
                 with contextlib.suppress(LinkError):  # it ended in another way before
                     flush_control(self.session, self._control)
+            self._note_wire()
             await self._streams.close()
             if self._control is not None:
                 await self._control.finish()
@@ -152,6 +154,7 @@ class Shipping:
             urgent = self._streams.urgent_to_send()
             if urgent:
                 self._control.write(urgent)
+                self.status.wire_bytes += len(urgent)
 
     async def _handle(self, event: Event) -> None:
         match event:
@@ -159,10 +162,12 @@ class Shipping:
                 self._on_established(event)
             case Acked(cursors=cursors):
                 self.status.acked.update(cursors)
+                self._note_wire()
                 self._credit.set()
             case Rewound(reason=reason, cursors=cursors):
                 log.warning("link.rewound", peer=self.status.peer, reason=reason)
                 self.status.rewinds += 1
+                self.status.flows[topics.STATE].nacks += 1
                 self._cursors = dict(cursors)
                 self._turned.set()
                 self._credit.set()
@@ -211,6 +216,11 @@ class Shipping:
             log.warning("link.config_differs", peer=event.region)
         self._opened.set()
 
+    def _note_wire(self) -> None:
+        sent = self._streams.sent_bytes
+        self.status.wire_bytes += sent - self._wire_noted
+        self._wire_noted = sent
+
     def _on_stream_end(self, stream: SendStream) -> None:
         self.keeper.on_stream_end(stream)
 
@@ -256,6 +266,8 @@ class Shipping:
         status.units += 1
         status.raw_bytes += len(raw)
         status.encoded_bytes += session.encoded_bytes - before
+        status.flows[topics.STATE].note(unit)
+        self._note_wire()
         await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def _drain(self) -> None:

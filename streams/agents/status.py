@@ -3,6 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from streams import topics
+from transport.hde.account import FlowAccount
+
+
+def _flows() -> dict[str, FlowAccount]:
+    return {topics.STATE: FlowAccount()}
+
 
 @dataclass(slots=True)
 class SenderStatus:
@@ -14,6 +21,8 @@ class SenderStatus:
         is_encrypted: Whether the last session was; None before the first.
         acked: Next offset the peer wants, by partition: all below is durable there.
         raw_bytes: Of all units since the node started; `encoded_bytes` after encoding.
+        wire_bytes: Units and bulk objects as written to sockets, frames' headers too, before TLS.
+        flows: What the units of each topic's flow were.
     """
 
     peer: str
@@ -27,14 +36,15 @@ class SenderStatus:
     units: int = 0
     raw_bytes: int = 0
     encoded_bytes: int = 0
+    wire_bytes: int = 0
     rtt_ms: float | None = None
     clock_ahead_ms: float | None = None
     acked: dict[int, int] = field(default_factory=dict)
+    flows: dict[str, FlowAccount] = field(default_factory=_flows)
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it, with names as keys."""
-        names = self.__slots__
-        return {name: getattr(self, name) for name in names}
+        return _to_json(self)
 
 
 @dataclass(slots=True)
@@ -54,7 +64,13 @@ class ReceiverStatus:
     rtt_ms: float | None = None
     clock_ahead_ms: float | None = None
     cursors: dict[int, int] = field(default_factory=dict)
+    flows: dict[str, FlowAccount] = field(default_factory=_flows)
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it, with names as keys."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return _to_json(self)
+
+
+def _to_json(status: SenderStatus | ReceiverStatus) -> dict[str, Any]:
+    found = {name: getattr(status, name) for name in status.__slots__}
+    return found | {"flows": {topic: flow.to_json() for topic, flow in status.flows.items()}}

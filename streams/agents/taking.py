@@ -11,6 +11,7 @@ import structlog
 from connectors.log import RecordRange
 from schemas.access_errors import WrongIdentityError
 from schemas.errors import BadUnitError, DwcpError, LinkClosedError, UnexpectedMessageError
+from streams import topics
 from streams.agents.incoming import Incoming
 from streams.agents.status import ReceiverStatus
 from streams.replication import decode_batch
@@ -243,10 +244,12 @@ class Taking:
             except BadUnitError as error:
                 log.warning("unit.refused", peer=self.session.peer_region, error=str(error))
                 self._status.refused_epochs += 1
+                self._status.flows[topics.STATE].nacks += 1
                 self.session.refuse_epoch(unit, str(error), self._cursors)
             else:
                 self._status.units += 1
                 self._status.encoded_bytes += len(unit.payload)
+                self._status.flows[topics.STATE].note(unit.payload)
                 self.session.acknowledge(unit, self._cursors)
             flush_control(self.session, self._control)
 

@@ -1,12 +1,21 @@
 """The node's status as Prometheus metrics, read when somebody asks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-_LINK_COUNTERS = ("units", "raw_bytes", "encoded_bytes", "sessions", "rewinds")
+_LINK_COUNTERS = ("units", "raw_bytes", "encoded_bytes", "wire_bytes", "sessions", "rewinds")
+_FLOW_COUNTERS = {
+    "key_units": "Units that refer to nothing before them",
+    "delta_units": "Units against what both ends hold",
+    "dictionary_hits": "Units that a dictionary helped",
+    "baseline_refreshes": "Units that name a base",
+    "nacks": "Epochs refused",
+    "forgotten": "Entities forgotten because memory was full",
+}
+_LEVEL_COUNTERS = ("units", "raw_bytes", "encoded_bytes")
 
 
 class StatusCollector(Collector):
@@ -47,6 +56,7 @@ class StatusCollector(Collector):
         yield lag
         yield from _visible(status["visible_ms"])
         yield from _links(status["links_out"])
+        yield from _flows(status)
 
     def describe(self) -> Iterator[Metric]:
         """Yield nothing: names are known only from a live node."""
@@ -77,3 +87,38 @@ def _links(links: list[dict[str, Any]]) -> Iterator[Metric]:
         for link in links:
             counter.add_metric([link[label] for label in labels], link[name])
         yield counter
+
+
+def _flows(status: dict[str, Any]) -> Iterator[Metric]:
+    """Count what HDE did, by peer, direction and topic; bytes by level, too."""
+    labels = ["peer", "direction", "topic"]
+    flows = [
+        ([link["peer"], direction, topic], flow)
+        for direction, name in (("out", "links_out"), ("in", "links_in"))
+        for link in status[name]
+        for topic, flow in link["flows"].items()
+    ]
+    for name, text in _FLOW_COUNTERS.items():
+        counter = CounterMetricFamily(f"dwcp_hde_{name}", text, labels=labels)
+        for values, count in _summed((values, flow[name]) for values, flow in flows):
+            counter.add_metric(values, count)
+        yield counter
+    for name in _LEVEL_COUNTERS:
+        text = f"{name} by level of the encoding"
+        counter = CounterMetricFamily(f"dwcp_hde_level_{name}", text, labels=[*labels, "level"])
+        by_level = (
+            ([*values, level], one[name])
+            for values, flow in flows
+            for level, one in flow["levels"].items()
+        )
+        for values, count in _summed(by_level):
+            counter.add_metric(values, count)
+        yield counter
+
+
+def _summed(counts: Iterable[tuple[list[str], int]]) -> Iterator[tuple[list[str], int]]:
+    """Add up what has the same labels: a peer may have several nodes and addresses."""
+    sums: dict[tuple[str, ...], int] = {}
+    for values, count in counts:
+        sums[tuple(values)] = sums.get(tuple(values), 0) + count
+    return ((list(values), count) for values, count in sums.items())

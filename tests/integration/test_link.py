@@ -87,6 +87,17 @@ async def test_records_arrive_once_in_order_and_whole(
 
         assert (link.status.state, link.status.error, link.status.rewinds) == ("up", "", 0)
         assert link.status.encoded_bytes < link.status.raw_bytes
+        assert link.status.wire_bytes > link.status.encoded_bytes
+        sent, taken = (
+            one.flows[topics.STATE].to_json()
+            for one in (link.status, receiver.status["ams", "ams-1"])
+        )
+        assert sent == taken
+        assert sent["key_units"] == 1
+        levels = sent["levels"].values()
+        assert sum(one["units"] for one in levels) == link.status.units
+        assert sum(one["raw_bytes"] for one in levels) == link.status.raw_bytes
+        assert sum(one["encoded_bytes"] for one in levels) == link.status.encoded_bytes
         assert receiver.status["ams", "ams-1"].cursors == ends
         assert receiver.status["ams", "ams-1"].records == ams.count(topics.STATE)
     assert receiver.refused == {}
@@ -383,6 +394,7 @@ async def test_a_unit_damaged_before_its_checksum_is_fetched_again(
 
         assert link.status.sessions == 1
         assert link.status.rewinds == receiver.status["ams", "ams-1"].refused_epochs == 3
+        assert link.status.flows[topics.STATE].nacks == 3
     assert receiver.refused == {}
 
 

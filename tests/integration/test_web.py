@@ -408,6 +408,15 @@ async def test_the_status_is_what_the_node_says(node: Node) -> None:
     assert await node.get("/status") == (200, {"region": "eu-west", "größe": [1, None]})
 
 
+FLOW: Json = {
+    "key_units": 1,
+    "delta_units": 9,
+    "dictionary_hits": 1,
+    "baseline_refreshes": 0,
+    "nacks": 2,
+    "forgotten": 3,
+    "levels": {"H4": {"units": 10, "raw_bytes": 1_000, "encoded_bytes": 100}},
+}
 LINK: Json = {
     "peer": 'us-"east"\n',
     "address": "h:1",
@@ -418,6 +427,8 @@ LINK: Json = {
     "units": 10,
     "raw_bytes": 1_000,
     "encoded_bytes": 100,
+    "wire_bytes": 132,
+    "flows": {"dwcp.state": FLOW},
     "rtt_ms": 12.5,
     "clock_ahead_ms": None,
     "acked": {"0": 5},
@@ -466,7 +477,18 @@ async def test_the_metrics_are_what_prometheus_reads(node: Node) -> None:
         ("dwcp_link_rtt_milliseconds", "h:1", LINK["peer"]): 12.5,
         **{
             (f"dwcp_link_{name}_total", "h:1", peer): LINK[name]
-            for name in ("units", "raw_bytes", "encoded_bytes", "sessions", "rewinds")
+            for name in ("units", "raw_bytes", "encoded_bytes", "wire_bytes", "sessions", "rewinds")
+            for peer in (LINK["peer"], "ap")
+        },
+        **{
+            (f"dwcp_hde_{name}_total", "out", peer, "dwcp.state"): value
+            for name, value in FLOW.items()
+            if name != "levels"
+            for peer in (LINK["peer"], "ap")
+        },
+        **{
+            (f"dwcp_hde_level_{name}_total", "out", "H4", peer, "dwcp.state"): value
+            for name, value in FLOW["levels"]["H4"].items()
             for peer in (LINK["peer"], "ap")
         },
     }

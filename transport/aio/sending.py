@@ -72,6 +72,7 @@ class SendStreams:
         self.scheduler = scheduler
         self.streams: dict[int, SendStream] = {}
         self.pacing_bytes_per_s: float | None = None
+        self._ended_bytes = 0
         self._options = options
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
@@ -102,6 +103,11 @@ class SendStreams:
         with self._changed:
             self.scheduler.submit(flow, traffic, unit)
             self._changed.notify_all()
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes that all streams so far handed to the kernel, headers included."""
+        return self._ended_bytes + sum(stream.sent_bytes for stream in self.streams.values())
 
     def open_object(self, flow: int, size_bytes: int, pieces: list[Piece]) -> None:
         """Queue chunks of an object."""
@@ -205,6 +211,7 @@ class SendStreams:
         self._loop.remove_reader(stream.connection.fileno())
         stream.connection.close()
         del self.streams[stream.number]
+        self._ended_bytes += stream.sent_bytes
         with self._changed:
             self.scheduler.lose_stream(stream.number)
             self._changed.notify_all()
