@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow kills simulate mutants fuzz bench bench-restart check format clean
+.PHONY: help setup demo test test-slow kills simulate stripes mutants fuzz bench bench-restart check format clean
 
 help: ## Show this help.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ kills: $(VENV)/.dev ## Kill nodes and brokers under load: ARGS="--kills 100 --se
 
 simulate: $(VENV)/.dev ## A federation on a virtual network: ARGS="--schedules 200 --seed 1 --json".
 	@$(BIN)/python -m tests.simulation $(ARGS)
+
+stripes: $(VENV)/.dev ## Data streams under fire on a virtual network: ARGS="--schedules 1000 --json".
+	@$(BIN)/python -m tests.simulation.stripes_command $(ARGS)
 
 mutants: $(VENV)/.dev ## Break the cores in named ways; the simulation has to notice each.
 	@$(BIN)/python -m tests.simulation --mutants $(ARGS)

@@ -188,20 +188,18 @@ class Shipping:
         match event:
             case Reported(reports=reports):
                 self._streams.on_reports(reports)
-                for flow, found in self._objects.sums_due():
-                    self.session.tell_sum(flow, await asyncio.to_thread(found.sum))
                 self._reported.set()
                 self._flush()
             case Wanted():
                 self._objects.on_wanted(event)
                 if event.refusal:
                     log.warning("object.refused", peer=self.status.peer, reason=event.refusal)
-                for flow, found in self._objects.sums_due():  # the peer had all of it
-                    self.session.tell_sum(flow, await asyncio.to_thread(found.sum))
             case ObjectTaken():
                 found_whole = self._objects.on_taken(event)
                 if found_whole is not None:
                     log.info("object.taken", peer=self.status.peer, label=found_whole.label)
+        for flow, found in self._objects.sums_due():  # also when the peer had all of it
+            self.session.tell_sum(flow, await asyncio.to_thread(found.sum))
 
     def _on_established(self, event: Established) -> None:
         status = self.status

@@ -9,11 +9,9 @@ from streams import topics
 from streams.node import Contradiction
 from streams.state.partition import PartitionState
 from tests.simulation.letters import LetterBox, origin_of
-from tests.simulation.objects import content_of
 from tests.simulation.oracle import Entry, Ledger, shown
+from tests.simulation.striping import StripeChecker
 from tests.simulation.violation import Violation
-from transport.amst.piece import Piece
-from transport.session.objects import ReceivedObject
 
 if TYPE_CHECKING:
     from tests.simulation.region import Node, Region
@@ -22,7 +20,7 @@ Place = tuple[str, int]  # (region or origin, partition)
 Moment = tuple[int, frozenset[tuple[str, int]]]  # (partition, vector)
 
 
-class Checker:
+class Checker(StripeChecker):
     """Watches all regions of one schedule.
 
     Args:
@@ -64,19 +62,6 @@ class Checker:
         """Peers with our vector have our fingerprint."""
         if found:
             raise Violation("digests agree", f"{region} hears {found}")
-
-    def on_piece_taken(self, piece: Piece) -> None:
-        """What the peer has reported is never sent again, and no two streams race by mistake."""
-        where = f"frame {piece.sequence} of flow {piece.flow}"
-        if piece.is_reported:
-            raise Violation("what is reported is not sent again", where)
-        if len(piece.holders) > (2 if piece.is_copied else 1):
-            raise Violation("a frame is on one stream, overdue ones on two", where)
-
-    def on_object(self, region: str, found: ReceivedObject) -> None:
-        """Objects arrive as they were."""
-        if found.data != content_of(found.label, len(found.data)):
-            raise Violation("objects arrive as they were", f"{found.label} in {region}")
 
     def on_unit_sent(self, raw_bytes: int) -> None:
         """Learn how far a unit may reach over the credit's edge."""

@@ -10,6 +10,7 @@ from typing import Final
 
 from tests.simulation.federation import Report, run_schedule
 from tests.simulation.planting import Mutant, planted
+from tests.simulation.stripes import run_stripes
 
 _ENTITY: Final = "streams.state.entity:Entity"
 _PARTITION: Final = "streams.state.partition:PartitionState"
@@ -20,6 +21,9 @@ _REPLICA: Final = "streams.agents.replica:Replica"
 _HOLDING: Final = "streams.agents.holding:Holding"
 _OUTBOUND: Final = "transport.session.outbound:OutboundSession"
 _INBOUND: Final = "transport.session.inbound:InboundSession"
+_SCHEDULER: Final = "transport.amst.scheduler:SendScheduler"
+_UNIT_FLOW: Final = "transport.amst.reassembly:_UnitFlow"
+_OBJECTS: Final = "transport.amst.objects"
 _TAKING: Final = "tests.simulation.receiving:Taking"  # the mirror of streams.agents.receiver
 
 # Bugs that the simulation found in the real code, planted again.
@@ -62,8 +66,91 @@ FOUND: Final = (
     ),
 )
 
+# Of the data streams; hunted in `tests.simulation.stripes`, where these are all that happens.
+STRIPING: Final = (
+    Mutant(  # found in the real code
+        "a copy is sent when the frame was queued anew",
+        f"{_SCHEDULER}._take_copy",
+        "and len(piece.holders) <= piece.copies",
+        "",
+    ),
+    Mutant(
+        "what only a dead stream held is gone",
+        f"{_SCHEDULER}.lose_stream",
+        "if not piece.holders and not piece.is_queued:",
+        "if piece.holders and not piece.is_queued:",
+    ),
+    Mutant(
+        "every report is believed to name all frames",
+        f"{_SCHEDULER}.on_report",
+        "if held.covers(p.sequence, p.end)",
+        "if held.covers(p.end, p.end)",
+    ),
+    Mutant(
+        "what is reported while it waits is sent all the same",
+        f"{_SCHEDULER}._pop",
+        "queue[0].is_reported",
+        "queue[0].is_reported is None",
+    ),
+    Mutant(
+        "a stream is closed while it holds a frame",
+        f"{_SCHEDULER}.may_close",
+        "and not state.held",
+        "",
+    ),
+    Mutant(
+        "a stream that retires takes frames",
+        f"{_SCHEDULER}.take",
+        "state is None or state.is_retiring",
+        "state is None",
+    ),
+    Mutant(
+        "a stalled stream is never given up",
+        f"{_SCHEDULER}.poll",
+        "> stall_ns",
+        "> stall_ns * 1_000",
+    ),
+    Mutant(
+        "a frame that was delivered may come again",
+        f"{_UNIT_FLOW}.land",
+        "sequence < self.next or sequence in self._ahead",
+        "sequence in self._ahead",
+    ),
+    Mutant(
+        "a unit begins with what the last one was",
+        f"{_UNIT_FLOW}._deliver",
+        "self._parts.clear()",
+        "pass",
+    ),
+    Mutant(
+        "frames are delivered as they come",
+        f"{_UNIT_FLOW}._deliver",
+        "self._ahead.pop(self.next, None)",
+        "self._ahead.pop(min(self._ahead, default=0), None)",
+    ),
+    Mutant(
+        "a chunk from a buffer of its own is not copied",
+        f"{_OBJECTS}:IncomingObject.land",
+        "if not was_in_place:",
+        "if was_in_place is None:",
+    ),
+    Mutant(
+        "chunks that the peer holds are shipped again",
+        f"{_OBJECTS}:OutgoingObject.pieces",
+        "if not held.covers(start, end):",
+        "if held is not None:",
+    ),
+    Mutant(
+        "an object is never summed",
+        "transport.session.objects:OutgoingObjects.sums_due",
+        "if self._queue.is_flow_done(flow)",
+        "if flow < 0",
+    ),
+)
+
 MUTANTS: Final = (
     *FOUND,
+    *STRIPING,
     Mutant(
         "equal stamps: the later arrival wins",
         f"{_ENTITY}.put",
@@ -281,10 +368,11 @@ def hunt(mutant: Mutant, seeds: Iterable[int]) -> Verdict:
     """Run schedules with the bug until one finds it."""
     count = 0
     seed = -1
+    run = run_stripes if mutant in STRIPING else run_schedule
     with planted(mutant):
         for seed in seeds:
             count += 1
-            report = run_schedule(seed)
+            report = run(seed)
             if report.check:
                 return Verdict(mutant, report.check, seed, count)
     return Verdict(mutant, "", seed, count)

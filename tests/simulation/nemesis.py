@@ -32,7 +32,7 @@ FAULTS: Final = (  # methods of `Nemesis`, and how often each strikes
     ("step_clock", 4),
 )
 
-HALF_OPEN_MS: Final = 20_000.0
+HALF_OPEN_MS: Final = 60_000.0  # longer than anybody may take to become equal
 
 
 class Nemesis:

@@ -104,7 +104,7 @@ class Taking:
         )
         self.wires = ReceiveWires(
             Reassembler(flow_limits(self._world.profile.settings)),
-            self._node,
+            self._world.timeline,
             self._put,
             lambda: self._guarded(self._report),
             self.end,
@@ -189,7 +189,9 @@ class Taking:
 
     def _report(self) -> None:
         self.session.hear(self._world.timeline.now_ns)
-        self.session.report(self.wires.reassembler.report())
+        reports = self.wires.reassembler.report()
+        self._world.checker.on_report(reports)
+        self.session.report(reports)
         self._objects.check()
 
     def _handle(self, event: Event) -> None:

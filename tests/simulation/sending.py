@@ -14,8 +14,9 @@ from streams import topics
 from streams.replication import encode_batch
 from tests.simulation.network import Wire
 from tests.simulation.objects import content_of
-from tests.simulation.striping import SendWires
+from tests.simulation.striping import Seat, SendWires
 from transport.amst.objects import OutgoingObject
+from transport.amst.ranges import RangeSet
 from transport.amst.traffic import Traffic
 from transport.session.control import STATE_FLOW
 from transport.session.events import (
@@ -211,17 +212,28 @@ class Shipping:
                     self.wires.scheduler.on_report(
                         report.flow, report.before, report.ranges, now_ns
                     )
-                for flow, done in self._objects.sums_due():
-                    self.session.tell_sum(flow, done.sum())
             case Wanted():
+                self.wires.held[event.flow] = RangeSet(event.held)
                 self._objects.on_wanted(event)
             case ObjectTaken():
                 self._objects.on_taken(event)
+        for flow, done in self._objects.sums_due():  # also when the peer had all of it
+            self.session.tell_sum(flow, done.sum())
         self.wires.kick()
 
     def _open_streams(self) -> None:
         target = self._node.dice.randint(1, 4)
-        self.wires = SendWires(self.session, self._node, self._sender.peer, target, self.end)
+        world = self._world
+        seat = Seat(
+            self._node.region.name,
+            self._sender.peer,
+            self._node.dice,
+            world.checker,
+            world.network,
+            world.timeline,
+            world.profile.lag_ms,
+        )
+        self.wires = SendWires(self.session, seat, target, self.end)
         self._objects = OutgoingObjects(self.session, self.wires.scheduler, self._sender.objects)
         self._objects.offer()
         self.wake()

@@ -1,32 +1,93 @@
 """The data streams of a session: `transport.aio.sending` and `.receiving` without threads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING
 
 from schemas.errors import DwcpError, LinkClosedError, PeerRefusedError
 from tests.simulation.network import Network, Wire
+from tests.simulation.objects import content_of
 from tests.simulation.timeline import Timeline
+from tests.simulation.violation import Violation
 from transport.amst.decoder import StreamDecoder
 from transport.amst.limits import CONTROL_STREAM, SchedulerLimits
 from transport.amst.objects import IncomingObject
 from transport.amst.piece import Piece
-from transport.amst.reassembly import Reassembler, WholeUnit
+from transport.amst.ranges import RangeSet
+from transport.amst.reassembly import FlowReport, Reassembler, WholeUnit
 from transport.amst.scheduler import SendScheduler
-from transport.frame import FrameDecoder
+from transport.frame import FrameDecoder, FrameType
 from transport.session.control import LOG_FLOW, LOG_WINDOW_BYTES, STATE_FLOW
 from transport.session.handshake import check_attached
+from transport.session.objects import ReceivedObject
 from transport.session.outbound import OutboundSession
-
-if TYPE_CHECKING:
-    from tests.simulation.checker import Checker
-    from tests.simulation.region import Node
 
 UNBOUNDED = 1 << 62  # the state flow: its credit bounds it
 POLL_MS = 40.0
+CONNECT_MS = 800.0
 REPORT_MS = 5.0
 LIMITS = SchedulerLimits(overdue_ms=150, stall_ms=1_500)
+
+
+class StripeChecker:
+    """What must hold of data streams, at every step."""
+
+    def on_piece_taken(self, piece: Piece) -> None:
+        """What the peer has reported is never sent again, and no two streams race by mistake."""
+        where = f"frame {piece.sequence} of flow {piece.flow}"
+        if piece.is_reported:
+            raise Violation("what is reported is not sent again", where)
+        if len(piece.holders) > 1 + piece.copies:
+            raise Violation("a frame is on one stream, and on one more when overdue", where)
+
+    def on_stream_retired(self, number: int, out: Iterable[Piece]) -> None:
+        """A stream that holds a frame is not closed."""
+        held = [piece.sequence for piece in out if number in piece.holders]
+        if held:
+            raise Violation("a stream that holds a frame is not closed", f"it holds {held}")
+
+    def on_taken_by_retiring(self, piece: Piece) -> None:
+        """A stream that retires takes nothing more."""
+        raise Violation("a stream that retires takes nothing", f"it took frame {piece.sequence}")
+
+    def on_report(self, reports: Iterable[FlowReport]) -> None:
+        """A report is in order, and names nothing twice."""
+        for report in reports:
+            at = report.before
+            for start, end in report.ranges:
+                if start < at or end <= start:
+                    raise Violation("reports are in order", f"{report}")
+                at = end
+
+    def on_chunk_taken(self, piece: Piece, held: RangeSet) -> None:
+        """What the peer said that it holds of an object is not shipped."""
+        if held.covers(piece.sequence, piece.end):
+            raise Violation("what the peer holds of an object is not shipped", f"{piece.sequence}")
+
+    def on_object(self, region: str, found: ReceivedObject) -> None:
+        """Objects arrive as they were."""
+        if found.data != content_of(found.label, len(found.data)):
+            raise Violation("objects arrive as they were", f"{found.label} in {region}")
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Where an end of data streams sits.
+
+    Attributes:
+        name: Its region.
+        peer: Region to dial.
+        lag_ms: Mean time until the kernel takes a frame.
+    """
+
+    name: str
+    peer: str
+    dice: Random
+    checker: StripeChecker
+    network: Network
+    timeline: Timeline
+    lag_ms: float
 
 
 class SendWires:
@@ -34,8 +95,7 @@ class SendWires:
 
     Args:
         session: Established.
-        node: Whose session it is.
-        peer: Region to dial.
+        seat: Where it sits.
         target: How many streams there should be.
         end: Told of what ends the session.
     """
@@ -43,19 +103,15 @@ class SendWires:
     def __init__(
         self,
         session: OutboundSession,
-        node: "Node",
-        peer: str,
+        seat: Seat,
         target: int,
         end: Callable[[DwcpError], None],
     ) -> None:
         self._session = session
-        self._peer = peer
-        self._name = node.region.name
-        self._dice: Random = node.dice
-        self._checker: Checker = node.world.checker
-        self._network: Network = node.world.network
-        self._timeline: Timeline = node.world.timeline
-        self._lag_ms = node.world.profile.lag_ms
+        self._seat = seat
+        self._dice = seat.dice
+        self._checker = seat.checker
+        self._timeline = seat.timeline
         self._end = end
         self.target = target
         self.scheduler = SendScheduler(LIMITS)
@@ -66,6 +122,7 @@ class SendWires:
         self._busy: set[int] = set()
         self._retiring: set[int] = set()
         self._count = 0
+        self.held: dict[int, RangeSet] = {}  # of objects, as the peer said
         self.is_over = False
         self._on_poll()
 
@@ -105,11 +162,17 @@ class SendWires:
     def _dial(self) -> None:
         self._count += 1
         number = self._count
-        wire = self.wires[number] = self._network.dial(self._name, self._peer)
+        wire = self.wires[number] = self._seat.network.dial(self._seat.name, self._seat.peer)
         decoder = FrameDecoder()
         wire.on_open = lambda: wire.write(self._session.attach(number))
         wire.on_close = partial(self._lose, number)
         wire.on_data = lambda data: self._hear(number, decoder, data)
+        self._timeline.after(CONNECT_MS, partial(self._give_up, number))
+
+    def _give_up(self, number: int) -> None:
+        if number in self.wires and number not in self._attached:
+            self.wires[number].reset()
+            self._lose(number)
 
     def _hear(self, number: int, decoder: FrameDecoder, data: bytes) -> None:
         for frame in decoder.feed(data):
@@ -135,6 +198,7 @@ class SendWires:
         if self.is_over or number in self._busy or number not in self._attached:
             return
         if self.scheduler.may_close(number):
+            self._checker.on_stream_retired(number, self.scheduler._out)
             self.wires[number].close()
             self._lose(number)
             return
@@ -142,10 +206,16 @@ class SendWires:
         if piece is None:
             return
         self._checker.on_piece_taken(piece)
+        if number in self._retiring:
+            self._checker.on_taken_by_retiring(piece)
+        if piece.type is FrameType.CHUNK:
+            self._checker.on_chunk_taken(piece, self.held[piece.flow])
         self.wires[number].write(frame_of(piece))
         self._busy.add(number)
         # The kernel takes a frame at its own pace, and streams have different ones.
-        self._timeline.after(self._dice.expovariate(1 / self._lag_ms), partial(self._free, number))
+        self._timeline.after(
+            self._dice.expovariate(1 / self._seat.lag_ms), partial(self._free, number)
+        )
 
     def _free(self, number: int) -> None:
         self._busy.discard(number)
@@ -162,7 +232,7 @@ class ReceiveWires:
 
     Args:
         reassembler: What they feed.
-        node: Whose session it is.
+        timeline: The clock.
         on_units: Told of units, whole and in order.
         on_reports: Told that there is something to report.
         on_breach: Told of what ends the session.
@@ -171,13 +241,13 @@ class ReceiveWires:
     def __init__(
         self,
         reassembler: Reassembler,
-        node: "Node",
+        timeline: Timeline,
         on_units: Callable[[list[WholeUnit]], None],
         on_reports: Callable[[], None],
         on_breach: Callable[[DwcpError], None],
     ) -> None:
         self.reassembler = reassembler
-        self._timeline: Timeline = node.world.timeline
+        self._timeline = timeline
         self._on_units = on_units
         self._on_reports = on_reports
         self._on_breach = on_breach

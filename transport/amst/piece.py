@@ -20,18 +20,18 @@ class Piece:
         sequence: Of the frame within its flow; of a chunk its byte offset.
         end: One after the last number that a report of this frame covers.
         holders: Data streams that took it and are not known to be dead.
-        is_copied: It was overdue, so another stream may take it, too.
+        copies: How often it was overdue, so that one more stream may take it, too.
         sent_ns: When it was last taken.
     """
 
     __slots__ = (
         "_digest",
         "_leaf",
+        "copies",
         "end",
         "flags",
         "flow",
         "holders",
-        "is_copied",
         "is_queued",
         "is_reported",
         "payload",
@@ -56,7 +56,7 @@ class Piece:
         self.end = end
         self.holders: set[int] = set()
         self.is_queued = True
-        self.is_copied = False
+        self.copies = 0
         self.is_reported = False
         self.takes = 0
         self.sent_ns = 0

@@ -3,7 +3,7 @@
 Invariants:
 
 - a frame is kept until it is reported, and sent again only when every stream that held it died, or
-  once, as a copy on another stream, when it is overdue;
+  as a copy on another stream when it is overdue, the next copy after twice the time;
 - what is reported is never sent again;
 - a flow's frames under way are bounded in bytes and in number, so the receiver's buffer is, too;
 - a stream that retires takes nothing more and may be closed when it holds nothing.
@@ -150,7 +150,7 @@ class SendScheduler:
             piece.holders.discard(stream)
             if not piece.holders and not piece.is_queued:
                 self._out.pop(piece, None)
-                piece.is_copied = False
+                piece.copies = 0
                 self._enqueue(piece, at_head=True)
 
     def take(self, stream: int, now_ns: int) -> Piece | None:
@@ -158,7 +158,6 @@ class SendScheduler:
         state = self._streams.get(stream)
         if state is None or state.is_retiring:
             return None
-        state.heard_ns = now_ns  # the kernel took what it had before
         piece = self._take_copy(stream)
         if piece is None:
             waiting = [traffic for traffic, queue in self._queues.items() if queue]
@@ -210,8 +209,9 @@ class SendScheduler:
             for piece in self._out:
                 if now_ns - piece.sent_ns < overdue_ns:
                     break
-                if not piece.is_copied and (is_tail or piece.traffic is not Traffic.BULK):
-                    piece.is_copied = True
+                is_due = now_ns - piece.sent_ns >= overdue_ns << piece.copies
+                if is_due and (is_tail or piece.traffic is not Traffic.BULK):
+                    piece.copies += 1
                     self._copies.append(piece)
         stall_ns = self.limits.stall_ms * 1_000_000
         return [
@@ -228,7 +228,11 @@ class SendScheduler:
         self.queue_bytes[piece.traffic] += len(piece)
 
     def _take_copy(self, stream: int) -> Piece | None:
-        self._copies = [piece for piece in self._copies if not piece.is_reported]
+        self._copies = [
+            piece
+            for piece in self._copies
+            if not piece.is_reported and len(piece.holders) <= piece.copies
+        ]
         for at, piece in enumerate(self._copies):
             if stream not in piece.holders and not piece.is_queued:
                 return self._copies.pop(at)
