@@ -111,7 +111,10 @@ class LinkConfig(Section):
     level: int = Field(3, ge=0, le=19, description="zstd level of the window; 0 sends raw")
     flush_ms: int = Field(25, ge=0, le=10_000, description="least time between units of a link")
     data_streams_min: int = Field(
-        1, ge=1, le=16, description="data streams a session begins with and never goes below"
+        1,
+        ge=1,
+        le=16,
+        description="least data streams of a session; the link finds how many it wants",
     )
     data_streams_max: int = Field(
         4, ge=1, le=16, description="most data streams of a session; 8 for many nodes, 16 far away"

@@ -3,7 +3,9 @@
 from dwcp.config import LinkConfig
 from transport.aio.keeper import StreamSettings
 from transport.aio.options import SocketOptions
+from transport.aio.tcp_info import send_buffer_bytes_max
 from transport.amst.limits import SchedulerLimits
+from transport.amst.stream_count import StreamLimits
 
 
 def stream_settings(link: LinkConfig) -> StreamSettings:
@@ -19,3 +21,8 @@ def stream_settings(link: LinkConfig) -> StreamSettings:
             congestion_control=(*named, "cubic") if named else (), dead_ms=link.silence_ms
         ),
     )
+
+
+def stream_limits(link: LinkConfig) -> StreamLimits:
+    """Return how many data streams the search may try."""
+    return StreamLimits(link.data_streams_min, link.data_streams_max, send_buffer_bytes_max())

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from connectors.kafka import KafkaLog
 from connectors.producer import ProducerSettings, StateProducer
 from dwcp.config import RegionConfig
-from dwcp.link_settings import stream_settings
+from dwcp.link_settings import stream_limits, stream_settings
 from dwcp.securing import link_tls, web_guard
 from schemas.errors import BrokerDiedError, ConfigError, DwcpError, LogError
 from schemas.registry import Record
@@ -21,6 +21,7 @@ from streams.agents.outgoing import Outgoing, PeerLinks
 from streams.agents.receiver import Receiver
 from streams.agents.replica import Replica
 from streams.agents.status import SenderStatus
+from streams.agents.steering import LinkSteering, Steered
 from streams.app import AppSettings, build_app
 from streams.node import Gossip, digest_json
 from streams.topics import TopicSettings, topic_specs
@@ -75,6 +76,7 @@ class RegionNode:
             )
         )
         links = {peer: PeerLinks() for peer in config.peers}
+        self._steerings: list[LinkSteering] = []
         self._senders = [
             Outgoing(
                 lambda: identity,
@@ -87,6 +89,7 @@ class RegionNode:
                 self._tls,
                 stream_settings(link),
                 links[peer],
+                steer=self._steering(peer).run,
             )
             for peer, addresses in sorted(config.peer_addresses.items())
             for address in addresses
@@ -139,6 +142,18 @@ class RegionNode:
             "links_out": [outgoing.status.to_json() for outgoing in self._senders],
             "links_in": [s.to_json() for _, s in sorted(self._receiver.status.items())],
         }
+
+    def links(self) -> dict[str, Any]:
+        """Return the last minutes of every link that we opened, as JSON values."""
+        return {"links": [steering.to_json() for steering in self._steerings if steering.search]}
+
+    def _steering(self, peer: str) -> LinkSteering:
+        config = self._config
+        steered = Steered(
+            config.region, config.node_name, peer, self._log, stream_limits(config.link)
+        )
+        self._steerings.append(LinkSteering(steered))
+        return self._steerings[-1]
 
     def _hear(self, peer: str, record: Record) -> None:
         for contradiction in self._gossip.hear(peer, record):
@@ -216,7 +231,7 @@ class RegionNode:
         app = build_app(settings, self._replica, self._senders, self._fail)
         registry = CollectorRegistry()
         registry.register(StatusCollector(self.status))
-        Routes(self._replica, producer, self.status, registry).add_to(app.web.web_app)
+        Routes(self._replica, producer, self.status, self.links, registry).add_to(app.web.web_app)
         self._guard.add_to(app.web)
         app.on_rebalance_complete.connect(self._on_assigned)
         try:

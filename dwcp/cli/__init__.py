@@ -17,6 +17,7 @@ _COMMANDS: Final = {
     "demo": "Three regions on this machine: write, cut, converge, compare.",
     "hde": "Measure how few bytes the link's codecs need.",
     "kafka": "Start, stop and look at a broker of our own.",
+    "link": "Show links and measure them.",
     "produce": "Write entity documents (JSONL) into a region.",
     "region": "Run one region's node.",
     "state": "Get, watch or dump a region's state.",

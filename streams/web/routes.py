@@ -8,7 +8,8 @@ GET  /state?prefix=&type=     all entities, one JSON object a line
 POST /state                   one change or {"changes": [...]}, answered when durable
 GET  /watch?prefix=           changes as they are folded, one JSON object a line
 GET  /status                  what the node knows of itself and its links
-GET  /metrics                 the same for Prometheus
+GET  /links                   the last minutes of its links, and why they have so many streams
+GET  /metrics                 the status for Prometheus
 ============================  ==========================================================
 
 A change is {"entity", "type", "document"} (document null deletes) or {"entity", "type", "patch":
@@ -47,6 +48,7 @@ class Routes:
         replica: The entity store.
         producer: Where posted changes go.
         status: Returns the node's status as JSON values.
+        links: Returns what its links did, likewise.
         registry: The node's metrics.
     """
 
@@ -55,11 +57,13 @@ class Routes:
         replica: Replica,
         producer: StateProducer,
         status: Callable[[], dict[str, Any]],
+        links: Callable[[], dict[str, Any]],
         registry: CollectorRegistry,
     ) -> None:
         self._replica = replica
         self._producer = producer
         self._status = status
+        self._links = links
         self._registry = registry
 
     def add_to(self, app: web.Application) -> None:
@@ -70,6 +74,7 @@ class Routes:
         app.router.add_post("/state", self.post_state)
         app.router.add_get("/watch", self.watch)
         app.router.add_get("/status", self.get_status)
+        app.router.add_get("/links", self.get_links)
         app.router.add_get("/metrics", self.get_metrics)
 
     async def get_entity(self, request: web.Request) -> web.Response:
@@ -144,6 +149,10 @@ class Routes:
     async def get_status(self, _: web.Request) -> web.Response:
         """Answer with the node's status."""
         return web.json_response(self._status())
+
+    async def get_links(self, _: web.Request) -> web.Response:
+        """Answer with the last minutes of the links."""
+        return web.json_response(self._links())
 
     async def get_metrics(self, _: web.Request) -> web.Response:
         """Answer with the metrics in Prometheus' text format."""

@@ -36,6 +36,7 @@ HOSTS: Final = {
     "127.0.0.1": "this machine",
     "www.apache.org": "the licence",
     "compute.example.com": "an example",
+    "www.w3.org": "the name space of SVG",
 }
 
 

@@ -102,7 +102,7 @@ async def node() -> AsyncIterator[Node]:
     registry.register(StatusCollector(lambda: status))
     app = web.Application(client_max_size=BODY_BYTES_MAX)
     async with StateProducer(log, region="eu-west", name="http", partition_count=4) as producer:
-        Routes(replica, producer, lambda: status, registry).add_to(app)
+        Routes(replica, producer, lambda: status, lambda: {"links": []}, registry).add_to(app)
         folding = asyncio.ensure_future(fold(log, replica))
         async with TestClient(TestServer(app)) as client:
             yield Node(client, replica, log, producer, status)

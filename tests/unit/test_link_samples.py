@@ -19,15 +19,21 @@ def test_goodput_is_what_all_streams_gained_by_the_time_that_really_passed() -> 
     assert sample.duration_ns == 2 * SAMPLE_NS
 
 
-def test_a_new_stream_counts_from_nought_and_a_closed_one_until_its_end() -> None:
+def test_a_new_stream_counts_from_nought_and_a_closed_one_no_more() -> None:
     sampler = LinkSampler(0)
     sampler.sample(SAMPLE_NS, {1: reading(1_000)})
-    sampler.close_stream(1, reading(1_700))
     sample = sampler.sample(2 * SAMPLE_NS, {2: reading(300)})
     after = sampler.sample(3 * SAMPLE_NS, {2: reading(300)})
 
-    assert sample.goodput_bytes_per_s == 1_000
+    assert sample.goodput_bytes_per_s == 300
     assert after.goodput_bytes_per_s == 0
+
+
+def test_streams_that_retire_still_count_their_bytes_but_not_as_streams() -> None:
+    sampler = LinkSampler(0)
+    sample = sampler.sample(SAMPLE_NS, {1: reading(100), 2: reading(50)}, stream_count=1)
+
+    assert (sample.goodput_bytes_per_s, sample.stream_count) == (150, 1)
 
 
 def test_a_counter_that_falls_is_never_less_than_nothing() -> None:

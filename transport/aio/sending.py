@@ -78,6 +78,7 @@ class SendStreams:
         self._loop = asyncio.get_running_loop()
         self._changed = threading.Condition()
         self._is_closed = False
+        self._starved_ns = 0
         self._ended: list[SendStream] = []
         self._poll = self._loop.call_later(POLL_S, self._on_poll)
 
@@ -196,13 +197,21 @@ class SendStreams:
             stream.error = stream.error or str(error)
         self._loop.call_soon_threadsafe(self._end, stream)
 
+    def take_starved_ns(self) -> int:
+        """Return how long streams waited for something to send since the last call, summed up."""
+        with self._changed:
+            starved_ns, self._starved_ns = self._starved_ns, 0
+        return starved_ns
+
     def _next(self, stream: SendStream) -> Piece | None:
         with self._changed:
             while not self._is_closed and not stream.is_over:
                 piece = self.scheduler.take(stream.number, time.monotonic_ns())
                 if piece is not None or self.scheduler.may_close(stream.number):
                     return piece
-                self._changed.wait()
+                since_ns = time.monotonic_ns()
+                self._changed.wait()  # `_on_poll` wakes it soon, so that long waits count, too
+                self._starved_ns += time.monotonic_ns() - since_ns
             return None
 
     def _end(self, stream: SendStream) -> None:

@@ -27,15 +27,15 @@ import contextlib
 import socket
 import struct
 import sys
+from pathlib import Path
 from typing import Final
 
+from transport.aio.options import congestion_control
 from transport.amst.samples import StreamReading
 
 _BYTES_MAX: Final = 512
-_NAME_BYTES: Final = 16
 _RTT_UNKNOWN: Final = 0xFFFFFFFF  # min_rtt before the first measurement
 _TCP_INFO: Final = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
-_TCP_CONGESTION: Final = getattr(socket, "TCP_CONGESTION", None)
 
 
 def read_tcp_info(connection: socket.socket) -> StreamReading | None:
@@ -49,14 +49,11 @@ def read_tcp_info(connection: socket.socket) -> StreamReading | None:
     return parse_tcp_info(content, congestion_control(connection))
 
 
-def congestion_control(connection: socket.socket) -> str:
-    """Return who steers the connection, as the kernel names it; empty where it does not say."""
-    if _TCP_CONGESTION is None:
-        return ""
-    with contextlib.suppress(OSError):
-        name = connection.getsockopt(socket.IPPROTO_TCP, _TCP_CONGESTION, _NAME_BYTES)
-        return name.split(b"\0")[0].decode("ascii", "replace")
-    return ""
+def send_buffer_bytes_max() -> int:
+    """Return how large the system lets a socket's send buffer grow; Linux' default elsewhere."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/sys/net/ipv4/tcp_wmem").read_text().split()[2])
+    return 4 << 20
 
 
 def parse_tcp_info(content: bytes, congestion_control: str = "") -> StreamReading:

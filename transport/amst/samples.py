@@ -2,6 +2,7 @@
 
 The counters of a stream only grow, and streams come and go; so each stream's own growth is added
 up, and a stream that is seen for the first time counts from nought: it began in this second.
+What a stream did in the second in which it ends is not seen.
 """
 
 from collections.abc import Iterable, Mapping
@@ -93,17 +94,13 @@ class LinkSampler:
     def __init__(self, now_ns: int) -> None:
         self._from_ns = now_ns
         self._last: dict[int, StreamReading] = {}
-        self._closed: list[StreamReading] = []
-
-    def close_stream(self, stream: int, reading: StreamReading) -> None:
-        """Take the last reading of a stream that ends, so that its bytes are not lost."""
-        self._closed.append(_growth(reading, self._last.pop(stream, StreamReading())))
 
     def sample(
         self,
         now_ns: int,
         readings: Mapping[int, StreamReading],
         *,
+        stream_count: int | None = None,
         starved_ns: int = 0,
         queue_bytes: int = 0,
     ) -> LinkSample:
@@ -112,15 +109,16 @@ class LinkSampler:
         Args:
             now_ns: Later than the last time.
             readings: Of every open stream, by a number that is never used twice.
+            stream_count: How many of them take frames, if not all do.
             starved_ns: Time that streams waited for work since the last sample, summed up.
             queue_bytes: What waits in front of the streams now.
         """
         growths = [
             _growth(reading, self._last.get(stream, StreamReading()))
             for stream, reading in readings.items()
-        ] + self._closed
+        ]
         duration_ns = max(1, now_ns - self._from_ns)
-        self._from_ns, self._last, self._closed = now_ns, dict(readings), []
+        self._from_ns, self._last = now_ns, dict(readings)
         sent = sum(one.sent_bytes for one in growths)
         busy_us = sum(one.busy_us for one in growths)
         rtts = [one.rtt_us for one in readings.values() if one.rtt_us]
@@ -138,7 +136,7 @@ class LinkSampler:
                 sum(one.receive_window_limited_us for one in growths), busy_us
             ),
             starved_share=_share(starved_ns, duration_ns * max(1, len(readings))),
-            stream_count=len(readings),
+            stream_count=len(readings) if stream_count is None else stream_count,
             congestion_control=_most_common(one.congestion_control for one in readings.values()),
             congestion_window_bytes=sum(one.congestion_window_bytes for one in readings.values()),
             unsent_bytes=sum(one.unsent_bytes for one in readings.values()),

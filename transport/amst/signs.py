@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import Final
 
 from transport.amst.samples import LinkSample
-from transport.amst.stream_count import Reason
+from transport.amst.stream_count import Decision, Reason
 
 _QUEUE_RTT_RATIO: Final = 1.25  # an empty path shows 1.00 to 1.06, a full one 1.2 to 2
 _WINDOW_SHARE: Final = 0.2
@@ -33,3 +33,26 @@ def has_changed(samples: Sequence[LinkSample], goodput_bytes_per_s: float) -> bo
     """Tell whether all samples are far from the goodput that was held, on the same side."""
     ratios = [one.goodput_bytes_per_s / max(1.0, goodput_bytes_per_s) for one in samples]
     return max(ratios) < 1 - _CHANGED_SHARE or min(ratios) > 1 + _CHANGED_SHARE
+
+
+def has_grown(samples: Sequence[LinkSample], goodput_bytes_per_s: float) -> bool:
+    """Tell whether all samples are far above the goodput that was held."""
+    return all(
+        one.goodput_bytes_per_s > (1 + _CHANGED_SHARE) * goodput_bytes_per_s for one in samples
+    )
+
+
+def decision(
+    at_ns: int, counts: tuple[int, int], reason: Reason, samples: Sequence[LinkSample]
+) -> Decision:
+    """Return a decision with what it was made on; `counts` are before and after."""
+    if not samples:
+        return Decision(at_ns, *counts, reason)
+    return Decision(
+        at_ns,
+        *counts,
+        reason,
+        fmean(one.goodput_bytes_per_s for one in samples),
+        fmean(one.repeated_share for one in samples),
+        fmean(one.rtt_ratio for one in samples),
+    )

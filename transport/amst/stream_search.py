@@ -24,7 +24,7 @@ from statistics import fmean, median
 from typing import Final
 
 from transport.amst.samples import LinkSample
-from transport.amst.signs import has_changed, is_full, why_more
+from transport.amst.signs import decision, has_changed, has_grown, is_full, why_more
 from transport.amst.stream_count import (
     LOSS_BLIND,
     Decision,
@@ -111,6 +111,12 @@ class StreamSearch:
         if count != self.count:
             self._change(now_ns, count, Reason.LIMITS)
             self._measure_anew()
+
+    def restart(self, now_ns: int) -> None:
+        """Begin a new session: with as many streams as the last one, measured anew."""
+        self._note(now_ns, Reason.START)
+        self._measure_anew()
+        self._settled_ns = now_ns + _SETTLE_NS_MIN
 
     def observe(self, sample: LinkSample) -> int:
         """Take the last second into account; return how many data streams are wanted."""
@@ -208,7 +214,8 @@ class StreamSearch:
     def _step_up_or_hold(self, sample: LinkSample, goodput: float) -> None:
         last = list(self._seen)[-2:]
         if self.count >= min(self._limits.most, self._ceiling):
-            self._note(sample.at_ns, Reason.MOST)
+            is_most = self.count >= self._limits.most
+            self._note(sample.at_ns, Reason.MOST if is_most else Reason.CEILING)
             self._hold(sample.at_ns, goodput)
         elif is_full(last):
             self._note(sample.at_ns, Reason.FULL)
@@ -220,7 +227,11 @@ class StreamSearch:
         """Hold, unless the link is no longer what it was."""
         recent = list(self._seen)
         last = recent[-_CHANGED_SAMPLES:]
-        if len(last) == _CHANGED_SAMPLES and has_changed(last, held):
+        if self._has_grown(recent[-2:], held):
+            # A new stream finds the new rate within round trips; old ones take seconds.
+            self._ceiling = self._limits.most
+            self._try(sample.at_ns, min(2 * self.count, self._limits.most), Reason.TRY_GROWN)
+        elif len(last) == _CHANGED_SAMPLES and has_changed(last, held):
             self._ceiling = self._limits.most
             self._note(sample.at_ns, Reason.CHANGED)
             self._measure_anew()
@@ -231,6 +242,14 @@ class StreamSearch:
             if has_room and self.count < self._limits.most:
                 self._ceiling = self._limits.most
                 self._try(sample.at_ns, min(2 * self.count, self._limits.most), why_more(recent))
+
+    def _has_grown(self, last: Sequence[LinkSample], held: float) -> bool:
+        return (
+            len(last) == 2  # noqa: PLR2004 - judge twice
+            and self.count < self._limits.most
+            and has_grown(last, held)
+            and not is_full(last)
+        )
 
     def _is_trim_due(self, last: Sequence[LinkSample], now_ns: int) -> bool:
         return (
@@ -277,15 +296,5 @@ class StreamSearch:
         self.count = count
 
     def _note(self, now_ns: int, reason: Reason, after: int | None = None) -> None:
-        last = list(self._seen)[-2:]
-        self.decisions.append(
-            Decision(
-                now_ns,
-                self.count,
-                self.count if after is None else after,
-                reason,
-                fmean(one.goodput_bytes_per_s for one in last) if last else 0.0,
-                fmean(one.repeated_share for one in last) if last else 0.0,
-                fmean(one.rtt_ratio for one in last) if last else 0.0,
-            )
-        )
+        count = self.count if after is None else after
+        self.decisions.append(decision(now_ns, (self.count, count), reason, list(self._seen)[-2:]))

@@ -1,0 +1,73 @@
+"""The rival that sets the ceiling: blocking sockets, a thread each, nothing but bytes.
+
+python -m benchmarks.link.raw receive HOST STREAMS
+python -m benchmarks.link.raw send HOST PORT STREAMS CONTROL
+"""
+
+import os
+import socket
+import sys
+import threading
+from typing import Any
+
+from benchmarks.link.worker import BLOCK_BYTES, ask_control, serve_marks
+from transport.aio.tcp_info import read_tcp_info
+
+
+def receive(host: str, stream_count: int) -> None:
+    """Take bytes and count them."""
+    counts = [0] * stream_count
+    listener = socket.create_server((host, 0), backlog=64)
+
+    def take(number: int, connection: socket.socket) -> None:
+        buffer = bytearray(BLOCK_BYTES)
+        while size := connection.recv_into(buffer):
+            counts[number] += size
+
+    def accept() -> None:
+        for number in range(stream_count):
+            connection, _ = listener.accept()
+            threading.Thread(target=take, args=(number, connection), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    serve_marks({"port": listener.getsockname()[1]}, lambda: {"bytes": sum(counts)})
+
+
+def send(host: str, port: int, stream_count: int, control: str) -> None:
+    """Send as fast as it goes."""
+    block = os.urandom(BLOCK_BYTES)
+    connections = [_connect(host, port, control) for _ in range(stream_count)]
+
+    def give(connection: socket.socket) -> None:
+        while True:
+            connection.sendall(block)
+
+    for connection in connections:
+        threading.Thread(target=give, args=(connection,), daemon=True).start()
+    serve_marks({"streams": stream_count}, lambda: totals(connections))
+
+
+def totals(connections: list[socket.socket]) -> dict[str, Any]:
+    """Return what the kernel counted of all connections together."""
+    readings = [one for one in map(read_tcp_info, connections) if one is not None]
+    return {
+        "streams": len(connections),
+        "sent": sum(one.sent_bytes for one in readings),
+        "repeated": sum(one.repeated_bytes for one in readings),
+        "rtt_us": max((one.rtt_us for one in readings), default=0),
+    }
+
+
+def _connect(host: str, port: int, control: str) -> socket.socket:
+    connection = socket.socket()
+    ask_control(connection, control)
+    connection.connect((host, port))
+    return connection
+
+
+if __name__ == "__main__":
+    role, *words = sys.argv[1:]
+    if role == "receive":
+        receive(words[0], int(words[1]))
+    else:
+        send(words[0], int(words[1]), int(words[2]), words[3])

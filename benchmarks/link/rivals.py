@@ -1,0 +1,140 @@
+"""What is measured: each rival is a pair of processes, and tells the same figures."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from benchmarks.link.scenarios import Scenario
+from benchmarks.link.site import Site
+
+OURS: Final = "dwcp"
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When to measure: `warm_up_s` after the start, for `seconds`."""
+
+    warm_up_s: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """One way to move bytes.
+
+    Attributes:
+        name: As the table says it.
+        streams: Connections; 0: it finds the number itself.
+        run: Measures it once.
+        is_searching: Whether it needs the scenario's time to settle before it is measured.
+    """
+
+    name: str
+    streams: int
+    run: Callable[[Site, Scenario, int, Window], Figures]
+    is_searching: bool = False
+
+
+def _pair(module: str) -> Callable[[Site, Scenario, int, Window], Figures]:
+    def run(site: Site, scenario: Scenario, streams: int, window: Window) -> Figures:
+        return measure_pair(site, module, (streams,), (streams, scenario.control), window)
+
+    return run
+
+
+def measure_pair(
+    site: Site,
+    module: str,
+    receiver_words: tuple[object, ...],
+    sender_words: tuple[object, ...],
+    window: Window,
+) -> Figures:
+    """Start a receiver and a sender, and ask both before and after the window."""
+    receiver = site.worker("b", module, "receive", site.host, *receiver_words)
+    try:
+        with site.reach(receiver.first["port"]) as (host, port):
+            sender = site.worker("a", module, "send", host, port, *sender_words)
+            try:
+                time.sleep(window.warm_up_s)
+                before = receiver.mark(), sender.mark()
+                time.sleep(window.seconds)
+                after = receiver.mark(), sender.mark()
+            finally:
+                sender.close()
+    finally:
+        receiver.close()
+    return _figures(before, after)
+
+
+def _figures(before: tuple[Figures, Figures], after: tuple[Figures, Figures]) -> Figures:
+    received = after[0]["bytes"] - before[0]["bytes"]
+    seconds = after[0]["at_s"] - before[0]["at_s"]
+    cpu_s = sum(late["cpu_s"] - early["cpu_s"] for early, late in zip(before, after, strict=True))
+    sent = after[1]["sent"] - before[1]["sent"]
+    repeated = after[1]["repeated"] - before[1]["repeated"]
+    extras: Figures = {
+        name: after[1][name] for name in ("settled_s", "decisions") if name in after[1]
+    }
+    return {
+        "goodput_mbit_s": received * 8e-6 / seconds,
+        "cpu_s_per_gb": cpu_s / (received / 1e9) if received else None,
+        "retransmit_ratio": max(0, repeated) / sent if sent > 0 else 0.0,
+        "streams": after[1]["streams"],
+        **extras,
+    }
+
+
+def _iperf(site: Site, scenario: Scenario, streams: int, window: Window) -> Figures:
+    """Run iperf3; its own words are its figures, but of both ends' CPU it tells shares of time."""
+    server = site.command("b", ["iperf3", "-s", "-1", "-p", "5201", "--json"])
+    try:
+        argv = ["iperf3", "-c", site.host, "-p", "5201", "-J", "-P", str(streams), "-l", "256K"]
+        argv += ["-t", f"{window.seconds:.0f}", "-O", f"{window.warm_up_s:.0f}"]
+        argv += ["-C", scenario.control] if scenario.control else []
+        report = _until_it_listens(site, argv)
+    finally:
+        server.kill()
+        with server:
+            pass
+    ends = report["end"]
+    received, seconds = ends["sum_received"]["bytes"], ends["sum_received"]["seconds"]
+    cpu = ends["cpu_utilization_percent"]
+    cpu_s = (cpu["host_total"] + cpu["remote_total"]) / 100 * seconds
+    sent = ends["sum_sent"]["bytes"]
+    repeated = ends["sum_sent"].get("retransmits", 0) * 1_448  # it counts segments
+    return {
+        "goodput_mbit_s": received * 8e-6 / seconds,
+        "cpu_s_per_gb": cpu_s / (received / 1e9) if received else None,
+        "retransmit_ratio": repeated / sent if sent else 0.0,
+        "streams": streams,
+    }
+
+
+def _until_it_listens(site: Site, argv: list[str]) -> Figures:
+    """Start the client again as long as the server is not there yet, for two seconds at most."""
+    deadline = time.monotonic() + 2
+    while True:
+        client = site.command("a", argv)
+        text, _ = client.communicate()
+        report: Figures = json.loads(text)
+        if "error" not in report or time.monotonic() > deadline:
+            return report
+        time.sleep(0.1)
+
+
+def rivals(scenario: Scenario) -> list[Rival]:
+    """Return what is measured on a path, ours last."""
+    raw, plain = _pair("benchmarks.link.raw"), _pair("benchmarks.link.plain_asyncio")
+    found = [Rival("raw blocking sockets", n, raw) for n in (1, 4, 16)]
+    found.append(Rival("plain asyncio streams", 4, plain))
+    if shutil.which("iperf3") and not scenario.is_proxied:
+        found += [Rival("iperf3", n, _iperf) for n in (1, 4)]
+    ours = _pair("benchmarks.link.ours")
+    if scenario.shape is None:
+        return [*found, Rival(OURS, 4, ours)]
+    return [*found, Rival(OURS, 1, ours), Rival(OURS, 0, ours, is_searching=True)]
