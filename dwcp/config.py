@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from dwcp.config_access import Section, TlsConfig, WebConfig
+from dwcp.config_group import GroupConfig
 from schemas.errors import ConfigError
 from schemas.ids import check_region
 
@@ -164,6 +165,7 @@ class RegionConfig(Section):
     data_dir: Path = Field(Path("dwcp-data"), description="folder of our files; made if missing")
     kafka: KafkaConfig = KafkaConfig()
     state: StateConfig = StateConfig()
+    group: GroupConfig = GroupConfig()
     link: LinkConfig = LinkConfig()
     web: WebConfig = WebConfig()
     peers: dict[str, Peer] = Field(
@@ -210,6 +212,13 @@ class RegionConfig(Section):
     def node_name(self) -> str:
         """Name of this node."""
         return self.node or f"{self.region}-1"
+
+    @property
+    def web_url(self) -> str:
+        """Where the region's other nodes reach this one's HTTP face."""
+        web = self.web
+        scheme = "http" if web.tls.cert is None else "https"
+        return web.advertise.rstrip("/") or f"{scheme}://{web.bind}:{web.port}"
 
     @property
     def shared_hash(self) -> str:

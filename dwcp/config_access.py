@@ -105,6 +105,11 @@ class WebConfig(Section):
         le=4_096,
         description="posted documents remembered, so that only what changed is stored; 0: none",
     )
+    advertise: str = Field(
+        "",
+        description="URL by which this region's nodes reach us; default <bind>:<port>, which must "
+        "then be the certificate's name",
+    )
     tls: WebTlsConfig = WebTlsConfig()
     read_token: SecretConfig = SecretConfig()
     write_token: SecretConfig = SecretConfig()

@@ -78,3 +78,17 @@ def _web_context(web: WebConfig) -> ssl.SSLContext:
         remedy = f"give readable PEM files that belong together ({error})"
         raise ConfigError("web.tls", str(tls.cert), remedy) from error
     return context
+
+
+def neighbour_context(web: WebConfig) -> ssl.SSLContext | None:
+    """Return how a node checks its region's other nodes; None: they are plain.
+
+    What our own server shows is trusted, too: nodes may share a certificate that nobody signed.
+    """
+    if web.tls.cert is None:
+        return None
+    context = ssl.create_default_context()
+    for path in (web.tls.ca, web.tls.cert):
+        if path is not None:
+            context.load_verify_locations(path)
+    return context

@@ -3,33 +3,42 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
 
 import structlog
 from prometheus_client import CollectorRegistry
 
 from connectors.kafka import KafkaLog
 from connectors.producer import ProducerSettings, StateProducer
+from dwcp.app_settings import app_settings
 from dwcp.config import RegionConfig
 from dwcp.link_settings import stream_limits, stream_settings
-from dwcp.securing import link_tls, web_guard
-from schemas.errors import BrokerDiedError, ConfigError, DwcpError, LogError
+from dwcp.own_broker import own_broker
+from dwcp.securing import link_tls, neighbour_context, web_guard
+from dwcp.statuses import ownership_json, summed
+from schemas.errors import ConfigError, DwcpError
 from schemas.registry import Record
 from streams.agents.incoming import Incoming
+from streams.agents.moves import Moves
 from streams.agents.outgoing import Outgoing, PeerLinks
 from streams.agents.receiver import Receiver
 from streams.agents.replica import Replica
 from streams.agents.status import SenderStatus
 from streams.agents.steering import LinkSteering, Steered
-from streams.app import AppSettings, build_app
+from streams.agents.steward import Steward
+from streams.app import build_app, owners
 from streams.node import Gossip, digest_json
+from streams.sharing import Owner
 from streams.topics import TopicSettings, topic_specs
+from streams.web.forwarding import Neighbours
 from streams.web.metrics import StatusCollector
 from streams.web.routes import Routes
 from transport.session.events import Identity, LinkSettings
 
 log = structlog.get_logger(__name__)
+
+HAND_OVER_S: Final = 10.0  # for the last snapshots; the logs still have everything
 
 
 class RegionNode:
@@ -45,21 +54,22 @@ class RegionNode:
     def __init__(self, config: RegionConfig) -> None:
         self._config = config
         self._began = time.monotonic()
-        self._ready = asyncio.Event()
+        self._is_assigned = False
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._bootstrap = config.kafka.bootstrap or f"127.0.0.1:{config.kafka.port}"
         client = {**config.kafka.client, "bootstrap_servers": self._bootstrap}
-        self._log = KafkaLog(client)
-        self._replica = Replica(config.region, config.state.partition_count, self._log)
-        self._replica.on_lost = lambda _partition, error: self._fail(error)
-        self._gossip = Gossip(self._replica.store)
-        identity = Identity(
-            config.cluster,
+        timeout_ms = round(config.group.transaction_timeout_s * 1_000)
+        self._log = KafkaLog(client, transaction_timeout_ms=timeout_ms)
+        self._replica = Replica(
             config.region,
-            config.node_name,
-            config.shared_hash,
             config.state.partition_count,
+            self._log,
+            is_fenced=config.group.exactly_once,
         )
+        self._moves = Moves()
+        self._faust: Any = None
+        self._steward = Steward(self._replica, self._on_moved, self._fail)
+        self._gossip = Gossip(self._replica.store)
         link = config.link
         limits = LinkSettings(
             heartbeat_ms=link.heartbeat_ms,
@@ -72,14 +82,14 @@ class RegionNode:
         self._guard = web_guard(config)
         self._receiver = Receiver(
             Incoming(
-                lambda: identity, limits, self._log, self._replica, digest, self._hear, self._tls
+                self._identity, limits, self._log, self._replica, digest, self._hear, self._tls
             )
         )
         links = {peer: PeerLinks() for peer in config.peers}
         self._steerings: list[LinkSteering] = []
         self._senders = [
             Outgoing(
-                lambda: identity,
+                self._identity,
                 limits,
                 self._log,
                 digest,
@@ -89,6 +99,7 @@ class RegionNode:
                 self._tls,
                 stream_settings(link),
                 links[peer],
+                moves=self._moves,
                 steer=self._steering(peer).run,
             )
             for peer, addresses in sorted(config.peer_addresses.items())
@@ -104,17 +115,22 @@ class RegionNode:
         self._make_data_dir()
         async with contextlib.AsyncExitStack() as stack:
             if self._config.kafka.bootstrap is None:
-                await stack.enter_async_context(self._own_broker())
+                await stack.enter_async_context(own_broker(self._config, self._fail))
             stack.push_async_callback(self._log.close)
             await self._prepare_topics()
-            await self._replica.restore()
             producer = await stack.enter_async_context(self._producer())
-            stack.push_async_callback(self._last_snapshot)
+            stack.push_async_callback(self._steward.close)
             await self._listen()
             stack.push_async_callback(self._receiver.stop)
             await stack.enter_async_context(self._app(producer))
+            stack.push_async_callback(self._hand_over)
             await self._until(stop)
         log.info("stopped", region=self._config.region)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the group gave us partitions, if only none, and all of them are held."""
+        return self._is_assigned and self._steward.is_settled
 
     def status(self) -> dict[str, Any]:
         """Return what the node knows of itself, as JSON values."""
@@ -122,17 +138,18 @@ class RegionNode:
         return {
             "region": self._config.region,
             "node": self._config.node_name,
-            "is_ready": self._ready.is_set(),
+            "is_ready": self.is_ready,
             "uptime_s": round(time.monotonic() - self._began, 1),
             "kafka": self._bootstrap,
             **digest_json(replica.store.digest()),
+            "ownership": ownership_json(self._steward, self._owners()),
             "changes_folded": dict(replica.changes_folded),
             "duplicates": dict(replica.duplicates),
             "deadletters": dict(replica.letters.written),
             "contradictions": dict(self._gossip.contradictions),
             "lag": self._gossip.lag(),
             "visible_ms": replica.visible.to_json(),
-            "restored": _summed(replica.restored.values()),
+            "restored": summed(replica.restored.values()),
             "encryption": {
                 "is_plain": self._config.link.plain,
                 "tls": self._tls and self._tls.to_json(),
@@ -155,6 +172,26 @@ class RegionNode:
         self._steerings.append(LinkSteering(steered))
         return self._steerings[-1]
 
+    def _owners(self) -> Mapping[int, Owner]:
+        return {} if self._faust is None else owners(self._faust)
+
+    def _identity(self) -> Identity:
+        config = self._config
+        return Identity(
+            config.cluster,
+            config.region,
+            config.node_name,
+            config.shared_hash,
+            config.state.partition_count,
+            partitions=tuple(sorted(self._steward.holds)),
+        )
+
+    def _on_moved(self) -> None:
+        holds = sorted(self._steward.holds)
+        log.info("partitions.held", region=self._config.region, holds=holds)
+        self._moves.happened()
+        self._receiver.end_all()
+
     def _hear(self, peer: str, record: Record) -> None:
         for contradiction in self._gossip.hear(peer, record):
             log.error("state.contradiction", **contradiction._asdict())
@@ -162,25 +199,6 @@ class RegionNode:
     def _fail(self, error: BaseException) -> None:
         if not self._failed.done():
             self._failed.set_exception(error)
-
-    @contextlib.asynccontextmanager
-    async def _own_broker(self) -> AsyncIterator[None]:
-        from connectors.embedded.broker import KafkaBroker  # noqa: PLC0415 - not with your own Kafka
-
-        config = self._config
-        broker = KafkaBroker(config.data_dir / "kafka", port=config.kafka.port)
-        await broker.start()
-        watching = asyncio.ensure_future(broker.wait_died())
-        watching.add_done_callback(self._broker_ended)
-        try:
-            yield
-        finally:
-            watching.cancel()
-            await broker.stop()
-
-    def _broker_ended(self, watching: "asyncio.Future[BrokerDiedError]") -> None:
-        if not watching.cancelled():
-            self._fail(watching.exception() or watching.result())
 
     def _make_data_dir(self) -> None:
         folder = self._config.data_dir
@@ -219,19 +237,20 @@ class RegionNode:
     @contextlib.asynccontextmanager
     async def _app(self, producer: StateProducer) -> AsyncIterator[None]:
         config = self._config
-        settings = AppSettings(
-            node=config.node_name,
-            region=config.region,
-            bootstrap=self._bootstrap,
-            data_dir=str(config.data_dir / "faust"),
-            web_bind=config.web.bind,
-            web_port=config.web.port,
-            snapshot_interval_s=config.state.snapshot_interval_s,
-        )
-        app = build_app(settings, self._replica, self._senders, self._fail)
+        settings = app_settings(config, self._bootstrap)
+        app = build_app(settings, self._replica, self._steward, self._senders, self._fail)
+        self._faust = app
         registry = CollectorRegistry()
         registry.register(StatusCollector(self.status))
-        Routes(self._replica, producer, self.status, self.links, registry).add_to(app.web.web_app)
+        neighbours = Neighbours(
+            config.node_name,
+            self._owners,
+            self._moves,
+            config.web.token("read"),
+            neighbour_context(config.web),
+        )
+        routes = Routes(self._replica, producer, self.status, self.links, registry, neighbours)
+        routes.add_to(app.web.web_app)
         self._guard.add_to(app.web)
         app.on_rebalance_complete.connect(self._on_assigned)
         try:
@@ -252,11 +271,12 @@ class RegionNode:
         finally:
             crashed.cancel()
             await app.stop()
+            await routes.close()
 
     async def _on_assigned(self, *_: Any, **__: Any) -> None:
-        if not self._ready.is_set():
-            self._ready.set()
-            log.info("ready", region=self._config.region, web=self._config.web.port)
+        if not self._is_assigned:
+            self._is_assigned = True
+            log.info("joined", region=self._config.region, web=self._config.web.port)
 
     async def _until(self, stop: asyncio.Event) -> None:
         stopping = asyncio.ensure_future(stop.wait())
@@ -267,18 +287,9 @@ class RegionNode:
         finally:
             stopping.cancel()
 
-    async def _last_snapshot(self) -> None:
+    async def _hand_over(self) -> None:
         try:
-            await self._replica.snapshot()
-        except LogError as error:
-            # The log still has everything: the next start replays a little more.
-            log.warning("snapshot.failed", error=str(error))
-
-
-def _summed(restored: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Return what all partitions' restores cost together."""
-    total: dict[str, float] = {}
-    for found in restored:
-        for name, value in found.items():
-            total[name] = round(total.get(name, 0) + value, 3)
-    return total
+            async with asyncio.timeout(HAND_OVER_S):
+                await self._steward.hand_over()
+        except TimeoutError:
+            log.warning("handover.late", seconds=HAND_OVER_S)

@@ -10,7 +10,8 @@ agent                reads                      does
 ===================  =========================  ==========================================
 
 Beside them `streams.agents.receiver` listens for peers and takes their logs into
-`dwcp.replica.state`; it lives before and after the app, so that no peer meets a closed door.
+`dwcp.replica.state`; it lives before and after the app, so that no peer meets a closed door. Which
+partitions are folded and linked here, the consumer group says: `streams.agents.steward`.
 
 All topics exist before the app starts: Faust ignores a topic that is missing when it subscribes,
 and does not look again for minutes.
@@ -18,7 +19,7 @@ and does not look again for minutes.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,10 +29,14 @@ import structlog
 from connectors.log import LogRecord, plain_headers
 from schemas.errors import LogError
 from streams import topics
+from streams.agents.assignor import SharingAssignor
 from streams.agents.driver import PromptTransport
+from streams.agents.holding import FOLDED
 from streams.agents.outgoing import Outgoing
 from streams.agents.replica import Replica
 from streams.agents.sender import run_sender
+from streams.agents.steward import Steward
+from streams.sharing import Member, Owner
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +51,11 @@ class AppSettings:
         bootstrap: Kafka's `host:port`, comma-separated.
         data_dir: Folder of Faust's own files.
         web_bind: Address of the web server; web_port its port.
+        web_url: Where other nodes of the region reach it.
         snapshot_interval_s: Time between snapshots.
+        session_timeout_s: After how long without a heartbeat the group expels a node.
+        heartbeat_s: Time between heartbeats; a move begins within it.
+        rebalance_timeout_s: How long the group waits for a node in a move.
     """
 
     node: str
@@ -55,12 +64,17 @@ class AppSettings:
     data_dir: str
     web_bind: str
     web_port: int
+    web_url: str
     snapshot_interval_s: float
+    session_timeout_s: float
+    heartbeat_s: float
+    rebalance_timeout_s: float
 
 
 def build_app(
     settings: AppSettings,
     replica: Replica,
+    steward: Steward,
     senders: Sequence[Outgoing],
     fail: Callable[[BaseException], None],
 ) -> faust.App:
@@ -75,10 +89,10 @@ def build_app(
         consumer_auto_offset_reset="earliest",
         stream_wait_empty=False,
         # Faust's own defaults hold partitions for a minute after a crash.
-        broker_session_timeout=6.0,
-        broker_heartbeat_interval=1.0,
-        broker_rebalance_timeout=10.0,
-        broker_request_timeout=30.0,
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.heartbeat_s,
+        broker_rebalance_timeout=settings.rebalance_timeout_s,
+        broker_request_timeout=max(30.0, 2 * settings.rebalance_timeout_s),
         web_bind=settings.web_bind,
         web_host=settings.web_bind,
         web_port=settings.web_port,
@@ -87,9 +101,35 @@ def build_app(
         loghandlers=[],
     )
     app.transport = PromptTransport(app.conf.broker_consumer, app)
+    app.transport.assignor = SharingAssignor(
+        lambda: Member(settings.node, settings.web_url, steward.holds)
+    )
+    _follow_group(app, replica, steward, fail)
     _add_folds(app, replica, fail)
     _add_tasks(app, settings, replica, senders, fail)
     return app
+
+
+def owners(app: faust.App) -> Mapping[int, Owner]:
+    """Return who owns each partition, as of the group's last generation."""
+    found: Mapping[int, Owner] = app.transport.assignor.owners
+    return found
+
+
+def _follow_group(
+    app: faust.App, replica: Replica, steward: Steward, fail: Callable[[BaseException], None]
+) -> None:
+    async def on_revoked(_: Any, revoked: Any, **__: Any) -> None:
+        replica.expect_again({place.partition for place in revoked})
+
+    async def on_assigned(_: Any, assigned: Any, **__: Any) -> None:
+        by_topic = [{p.partition for p in assigned if p.topic == topic} for topic in FOLDED]
+        with _failing(fail):
+            assert by_topic[0] == by_topic[1], f"topics shared out differently: {by_topic}"
+            steward.assign(by_topic[0])
+
+    app.on_partitions_revoked.connect(on_revoked)
+    app.on_partitions_assigned.connect(on_assigned)
 
 
 def _add_folds(app: faust.App, replica: Replica, fail: Callable[[BaseException], None]) -> None:
@@ -152,11 +192,12 @@ def _add_tasks(
                     tasks.create_task(run_sender(outgoing))
 
     async def take_snapshots() -> None:
-        try:
-            with _failing(fail):
-                await replica.snapshot()
-        except LogError as error:
-            log.warning("snapshot.failed", error=str(error))
+        for partition in sorted(replica.held):
+            try:
+                with _failing(fail):
+                    await replica.snapshot_partition(partition)
+            except LogError as error:
+                log.warning("snapshot.failed", partition=partition, error=str(error))
 
     app.task(gossip_to_peers)
     app.timer(interval=settings.snapshot_interval_s)(take_snapshots)

@@ -31,6 +31,9 @@ def status(urls: tuple[str, ...], access: NodeAccess, *, as_json: bool) -> None:
         return
     for node in nodes:
         console.print(_node_table(node))
+        for partition, trouble in node["ownership"]["troubles"].items():
+            text = f"partition {partition}: {trouble['reason']}: {trouble['message']}"
+            console.print(text, style="bold red", markup=False)
         console.print(_link_table(node))
         console.print(_flow_table(node))
 
@@ -41,10 +44,18 @@ async def _ask_all(urls: tuple[str, ...], access: NodeAccess) -> list[dict[str, 
 
 def _node_table(node: dict[str, Any]) -> Table:
     table = Table(title=f"{node['region']} · {node['node']}", title_justify="left", box=None)
-    for name in ("entities", "changes folded", "dead letters", "lag", "visible p50/p99"):
+    for name in (
+        "partitions",
+        "entities",
+        "changes folded",
+        "dead letters",
+        "lag",
+        "visible p50/p99",
+    ):
         table.add_column(name, justify="right")
     visible = node["visible_ms"]
     table.add_row(
+        _ranges(node["ownership"]["holds"]),
         f"{node['entities']:,}",
         f"{sum(node['changes_folded'].values()):,}",
         f"{sum(node['deadletters'].values()):,}",
@@ -52,6 +63,17 @@ def _node_table(node: dict[str, Any]) -> Table:
         f"{visible['p50']:.0f} / {visible['p99']:.0f} ms",
     )
     return table
+
+
+def _ranges(partitions: list[int]) -> str:
+    """Return numbers in few letters: 0-3,7."""
+    runs: list[list[int]] = []
+    for partition in partitions:
+        if runs and runs[-1][-1] == partition - 1:
+            runs[-1][1:] = [partition]
+        else:
+            runs.append([partition])
+    return ",".join("-".join(map(str, run)) for run in runs) or "none"
 
 
 def _link_table(node: dict[str, Any]) -> Table:

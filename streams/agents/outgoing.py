@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from connectors.log import Log
 from schemas.registry import Record
+from streams.agents.moves import Moves
 from streams.agents.status import SenderStatus
 from transport.aio.keeper import StreamKeeper, StreamSettings
 from transport.aio.tls import LinkTls
@@ -89,6 +90,7 @@ class Outgoing:
         streams: What the data streams should be.
         links: Sessions with this peer's nodes; shared by the senders of all its addresses.
         objects: Bulk objects to ship; one that the peer has taken is removed.
+        moves: Moves of our partitions: each ends the session, the next one names what we hold.
         steer: Run beside every session, to steer its data streams.
     """
 
@@ -103,4 +105,5 @@ class Outgoing:
     streams: StreamSettings = field(default_factory=StreamSettings)
     links: PeerLinks = field(default_factory=PeerLinks)
     objects: list[OutgoingObject] = field(default_factory=list)
+    moves: Moves = field(default_factory=Moves)
     steer: Callable[[LinkSession], Coroutine[Any, Any, None]] | None = None

@@ -47,6 +47,11 @@ class Receiver:
         """Listen on `host:port`; `OSError` when that is not possible."""
         await self._door.start(address)
 
+    def end_all(self) -> None:
+        """End all sessions: our partitions moved, and the peers dial again at once."""
+        for taking in list(self._takings):
+            taking.end("partitions moved")
+
     async def stop(self) -> None:
         """Stop listening and end all sessions; what is being appended is waited for."""
         await self._door.stop()
@@ -75,6 +80,8 @@ class Receiver:
             for one in older:
                 one.end()
             await older[0].ended.wait()
+        if self.incoming.identity().held != session.identity.held:
+            raise LinkClosedError("our partitions moved during the handshake")
         self._takings.append(taking)
         self._by_token[session.token] = taking
         cursors = self.incoming.replica.cursors(session.peer_region)

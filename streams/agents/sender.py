@@ -46,7 +46,7 @@ async def _serve(outgoing: Outgoing) -> None:
     """Be a path of a session that stands, or open one and ship."""
     joined = await outgoing.links.join(outgoing.status.address)
     if joined is None:
-        await _run_to_the_end(Shipping(outgoing))
+        await _run_to_the_end(Shipping(outgoing), outgoing.moves.next())
         return
     status = outgoing.status
     status.state, status.error, status.node = "path", "", joined.status.node
@@ -54,18 +54,23 @@ async def _serve(outgoing: Outgoing) -> None:
     status.state = "connecting"
 
 
-async def _run_to_the_end(shipping: Shipping) -> None:
-    """Run a session; when we are cancelled, it ends in order first."""
+async def _run_to_the_end(shipping: Shipping, moved: asyncio.Event) -> None:
+    """Run a session; when our partitions move, or we are cancelled, it ends in order first."""
     running = asyncio.ensure_future(shipping.run())
+    moving = asyncio.ensure_future(moved.wait())
     try:
-        await asyncio.shield(running)
+        await asyncio.wait((running, moving), return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
     finally:
+        moving.cancel()
         try:
-            if not running.done() and shipping.stop("the node stops"):
+            text = "partitions moved" if moved.is_set() else "the node stops"
+            if not running.done() and shipping.stop(text):
                 await asyncio.wait((running,), timeout=shipping.drain_s + CLOSE_S)
         finally:
             running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await asyncio.gather(running, moving, return_exceptions=True)
 
 
 def _first(group: BaseExceptionGroup[DwcpError]) -> DwcpError:

@@ -1,6 +1,7 @@
 """One session with one node of a peer: takes its log into our replica topic."""
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -10,7 +11,13 @@ import structlog
 
 from connectors.log import RecordRange
 from schemas.access_errors import WrongIdentityError
-from schemas.errors import BadUnitError, DwcpError, LinkClosedError, UnexpectedMessageError
+from schemas.errors import (
+    BadUnitError,
+    DwcpError,
+    LinkClosedError,
+    LinkError,
+    UnexpectedMessageError,
+)
 from streams import topics
 from streams.agents.incoming import Incoming
 from streams.agents.status import ReceiverStatus
@@ -106,8 +113,12 @@ class Taking:
             return False
         return ours.peer_node == newer.peer_node or not ours.partitions.isdisjoint(newer.partitions)
 
-    def end(self) -> None:
+    def end(self, goodbye: str = "") -> None:
         """Ask the session to end; `ended` says when nothing of it is under way any more."""
+        if goodbye and not self._ending.is_set():
+            self.session.say_goodbye(goodbye)
+            with contextlib.suppress(LinkError):  # it is ending in another way
+                self._flush()
         self._ending.set()
 
     async def run(self) -> None:

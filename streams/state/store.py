@@ -1,6 +1,6 @@
 """The partitions that a node holds, and their digest."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from schemas.errors import PartitionNotHeldError
@@ -122,10 +122,14 @@ class StateStore:
             raise PartitionNotHeldError(f"partition {partition} is not held here")
         return state.entities.get(entity_id)
 
-    def entities(self) -> Iterator[Entity]:
-        """Yield every entity, deleted ones too, in no order; take a list before you await."""
-        for state in self.partitions.values():
-            yield from state.entities.values()
+    def entities(self, partitions: Iterable[int] | None = None) -> Iterator[Entity]:
+        """Yield every entity, deleted ones too, in no order; take a list before you await.
+
+        Args:
+            partitions: Only of these; all that are held if None.
+        """
+        for partition in self.partitions if partitions is None else partitions:
+            yield from self.partitions[partition].entities.values()
 
     def digest(self) -> Digest:
         """Return what we hold, to compare with a peer's."""

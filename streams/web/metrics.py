@@ -50,6 +50,18 @@ class StatusCollector(Collector):
             for key, value in values.items():
                 counter.add_metric([key], value)
             yield counter
+        ownership = status["ownership"]
+        yield GaugeMetricFamily(
+            "dwcp_partitions_held", "Partitions this node holds", len(ownership["holds"])
+        )
+        trouble = GaugeMetricFamily(
+            "dwcp_partition_trouble",
+            "1 for each that it cannot hold",
+            labels=["partition", "reason"],
+        )
+        for partition, found in ownership["troubles"].items():
+            trouble.add_metric([partition, found["reason"]], 1)
+        yield trouble
         lag = GaugeMetricFamily("dwcp_lag_offsets", "Known to a peer, not here", labels=["origin"])
         for origin, offsets in status["lag"].items():
             lag.add_metric([origin], offsets)

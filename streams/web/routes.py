@@ -14,10 +14,11 @@ GET  /metrics                 the status for Prometheus
 
 A change is {"entity", "type", "document"} (document null deletes) or {"entity", "type", "patch":
 {"/path": value}, "remove": ["/path"]}. Errors are {"error": {"reason", "message"}}.
+
+Any node of a region answers for all of them (`streams.web.forwarding`).
 """
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Callable
 from typing import Any, Final
@@ -27,17 +28,22 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from connectors.producer import StateProducer
 from schemas.changes import check_entity_id, check_path, check_text, dump_document, set_field
-from schemas.errors import DwcpError, InvalidChangeError, LogError
+from schemas.errors import (
+    DwcpError,
+    InvalidChangeError,
+    LogError,
+    NodeError,
+    PartitionNotHeldError,
+)
 from schemas.ids import Dot
 from streams.agents.replica import Replica
-from streams.state.entity import Entity
 from streams.web.access import json_error
-from streams.web.documents import change_json, entity_detail, entity_json
+from streams.web.documents import entity_detail, entity_json
+from streams.web.forwarding import PARTITIONS, Forwarder, Neighbours
+from streams.web.watching import Watching, begin_lines, error_line
 
 CHANGES_PER_POST_MAX: Final = 1_000
 WATCHERS_MAX: Final = 64
-WATCH_PENDING_MAX: Final = 10_000  # entities, not changes: what is not read yet is coalesced
-KEEP_ALIVE_S: Final = 15.0
 _LINES_PER_CHUNK: Final = 200
 
 
@@ -50,6 +56,7 @@ class Routes:
         status: Returns the node's status as JSON values.
         links: Returns what its links did, likewise.
         registry: The node's metrics.
+        neighbours: The region's other nodes.
     """
 
     def __init__(
@@ -59,7 +66,9 @@ class Routes:
         status: Callable[[], dict[str, Any]],
         links: Callable[[], dict[str, Any]],
         registry: CollectorRegistry,
+        neighbours: Neighbours | None = None,
     ) -> None:
+        self._forwarder = Forwarder(neighbours or Neighbours())
         self._replica = replica
         self._producer = producer
         self._status = status
@@ -77,9 +86,16 @@ class Routes:
         app.router.add_get("/links", self.get_links)
         app.router.add_get("/metrics", self.get_metrics)
 
+    async def close(self) -> None:
+        """Release the connections to other nodes."""
+        await self._forwarder.close()
+
     async def get_entity(self, request: web.Request) -> web.Response:
         """Answer with one entity."""
         entity_id = request.match_info["entity"]
+        partition = self._replica.store.partition_of(entity_id)
+        if partition not in self._replica.store.partitions:
+            return await self._forwarder.fetch(request, partition)
         entity = self._replica.store.get(entity_id)
         if entity is None or not entity.is_visible:
             return json_error(404, "NotFound", f"there is no entity {entity_id!r} in this region")
@@ -88,16 +104,23 @@ class Routes:
     async def get_state(self, request: web.Request) -> web.StreamResponse:
         """Answer with all entities, without stopping the fold for long."""
         prefix, kind = request.query.get("prefix", ""), request.query.get("type")
-        response = await _begin_lines(request)
+        here, elsewhere = self._split(request)
         chosen = [
             entity
-            for entity in self._replica.store.entities()
+            for entity in self._replica.store.entities(here)
             if entity.entity_id.startswith(prefix) and kind in (None, entity.entity_type)
         ]
+        response = await begin_lines(request)
         for start in range(0, len(chosen), _LINES_PER_CHUNK):
             lines = [entity_json(entity) for entity in chosen[start : start + _LINES_PER_CHUNK]]
             text = "".join(f"{line}\n" for line in lines if line is not None)
             await response.write(text.encode())
+        try:
+            for url, partitions in elsewhere.items():
+                async for line in self._forwarder.lines(url, request, partitions):
+                    await response.write(line)
+        except NodeError as error:  # the answer has begun: only a line can say it
+            await response.write(error_line(error.reason, str(error)))
         await response.write_eof()
         return response
 
@@ -119,32 +142,27 @@ class Routes:
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
         """Send every entity that changes, for as long as the client reads."""
-        prefix = request.query.get("prefix", "")
         if len(self._replica.watchers) >= WATCHERS_MAX:
             return json_error(503, "TooManyWatchers", f"{WATCHERS_MAX} are watching: try later")
-        pending: dict[str, Entity] = {}
-        arrived = asyncio.Event()
-
-        def note(entities: list[Entity]) -> None:
-            pending.update((e.entity_id, e) for e in entities if e.entity_id.startswith(prefix))
-            arrived.set()
-
-        response = await _begin_lines(request)
-        self._replica.watchers.add(note)
+        here, elsewhere = self._split(request)
+        watching = Watching(request, here, self._replica.store.partition_of)
+        self._replica.watchers.add(watching.note)
         try:
-            while len(pending) <= WATCH_PENDING_MAX:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(arrived.wait(), KEEP_ALIVE_S)
-                arrived.clear()
-                # An empty line when nothing came, so that a client that left is noticed.
-                lines = [change_json(entity) for entity in pending.values()] or [""]
-                pending.clear()
-                await response.write("".join(f"{line}\n" for line in lines).encode())
-            text = f"more than {WATCH_PENDING_MAX:,} entities wait for you: dump and watch again"
-            await response.write(_error_text("TooSlow", text).encode() + b"\n")
+            return await watching.run(self._forwarder, elsewhere)
         finally:
-            self._replica.watchers.discard(note)
-        return response
+            self._replica.watchers.discard(watching.note)
+
+    def _split(self, request: web.Request) -> tuple[frozenset[int], dict[str, list[int]]]:
+        """Return which of the wanted partitions are here, and where to fetch the others."""
+        store = self._replica.store
+        given = request.query.get(PARTITIONS, "")
+        try:
+            named = frozenset(map(int, given.split(","))) if given else None
+        except ValueError as error:
+            raise InvalidChangeError(PARTITIONS, given, "write numbers, 0,3,7") from error
+        wanted = frozenset(range(store.partition_count)) if named is None else named
+        here = wanted.intersection(store.partitions)
+        return here, self._forwarder.plan(request, wanted - here)
 
     async def get_status(self, _: web.Request) -> web.Response:
         """Answer with the node's status."""
@@ -215,17 +233,6 @@ def _check_values(change: dict[str, Any]) -> None:
         raise InvalidChangeError("patch", fields, "give at least one field to set or remove")
 
 
-async def _begin_lines(request: web.Request) -> web.StreamResponse:
-    response = web.StreamResponse()
-    response.content_type = "application/x-ndjson"
-    await response.prepare(request)
-    return response
-
-
-def _error_text(reason: str, message: str) -> str:
-    return json.dumps({"error": {"reason": reason, "message": message}})
-
-
 @web.middleware
 async def _errors_as_json(request: web.Request, handler: Any) -> web.StreamResponse:
     try:
@@ -235,7 +242,8 @@ async def _errors_as_json(request: web.Request, handler: Any) -> web.StreamRespo
     except LogError as error:
         return json_error(503 if error.is_retryable else 413, error.reason, str(error))
     except DwcpError as error:
-        return json_error(500, error.reason, str(error))
+        is_moving = isinstance(error, PartitionNotHeldError)
+        return json_error(503 if is_moving else 500, error.reason, str(error))
     except web.HTTPRequestEntityTooLarge as error:
         return json_error(413, "BodyTooLarge", str(error.text))
     except web.HTTPClientError as error:

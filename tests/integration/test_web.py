@@ -24,7 +24,7 @@ from schemas.ids import Version
 from streams import topics
 from streams.agents.replica import Replica
 from streams.state.entity import Entity
-from streams.web import routes
+from streams.web import watching
 from streams.web.metrics import StatusCollector
 from streams.web.routes import Routes
 from tests.support.waiting import until
@@ -229,7 +229,7 @@ async def test_a_watch_tells_of_changes_as_they_come(node: Node) -> None:
 async def test_a_watcher_that_left_is_forgotten(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routes, "KEEP_ALIVE_S", 0.02)
+    monkeypatch.setattr(watching, "KEEP_ALIVE_S", 0.02)
     async with node.client.get("/watch"):
         assert len(node.replica.watchers) == 1
 
@@ -252,7 +252,7 @@ async def test_a_watcher_that_reads_too_slowly_is_told_so(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It reads nothing while more is written than all buffers hold, and then 6 entities more."""
-    monkeypatch.setattr(routes, "WATCH_PENDING_MAX", 5)
+    monkeypatch.setattr(watching, "WATCH_PENDING_MAX", 5)
     async with node.client.get("/watch") as response:
         (watcher,) = node.replica.watchers
         document = json.dumps({"text": "x" * 5_000_000})
@@ -442,6 +442,10 @@ STATUS: Json = {
     "contradictions": {},
     "refused_connections": {"BadFrame": 1},
     "refused_requests": {"Unauthorized": 3},
+    "ownership": {
+        "holds": [0, 2],
+        "troubles": {"3": {"reason": "LogTruncated", "message": "it ends at 5"}},
+    },
     "lag": {"us-east": 9},
     "visible_ms": {"count": 1, "p50": 1.0, "p99": 2.0, "buckets": {}},
     "links_out": [LINK, LINK | {"peer": "ap", "state": "down", "rtt_ms": None}],
@@ -469,6 +473,8 @@ async def test_the_metrics_are_what_prometheus_reads(node: Node) -> None:
         ("dwcp_deadletters_total", "UnknownSchema"): 2,
         ("dwcp_refused_connections_total", "BadFrame"): 1,
         ("dwcp_refused_requests_total", "Unauthorized"): 3,
+        ("dwcp_partitions_held",): 2,
+        ("dwcp_partition_trouble", "3", "LogTruncated"): 1,
         ("dwcp_lag_offsets", "us-east"): 9,
         ("dwcp_visible_milliseconds", "0.5"): 1,
         ("dwcp_visible_milliseconds", "0.99"): 2,
