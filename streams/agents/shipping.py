@@ -139,6 +139,7 @@ class Shipping:
         self._control = await dial(status.address, timeout_s, outgoing.tls, status.peer)
         async with outgoing.links.opening:
             if outgoing.links.opened_count != self._opened_before:
+                self._control.close()  # without the HELLO that waits: it would end the other one
                 return False
             session = self.session
             self._pump = tasks.create_task(

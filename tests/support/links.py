@@ -12,7 +12,7 @@ from connectors.log import LogRecord, NewRecord
 from connectors.memory import MemoryCluster, MemoryLog
 from streams import topics
 from streams.agents.incoming import Incoming
-from streams.agents.outgoing import Outgoing
+from streams.agents.outgoing import LinkSession, Outgoing
 from streams.agents.receiver import Receiver
 from streams.agents.replica import Replica
 from streams.agents.sender import run_sender
@@ -21,6 +21,7 @@ from tests.support.kafka import free_port
 from transport.aio.tls import LinkTls
 from transport.frame import Frame, FrameDecoder
 from transport.session.events import Identity, LinkSettings
+from transport.session.objects import ReceivedObject, Shelf
 
 PARTITION_COUNT: Final = 4
 SETTINGS: Final = LinkSettings(heartbeat_ms=50, silence_ms=500, credit_bytes=1 << 20)
@@ -89,6 +90,9 @@ class Region:
         self.address = f"127.0.0.1:{free_port()}"
         self.heard: list[str] = []
         self.tls: LinkTls | None = None  # plain, where TLS is not the subject
+        self.shelf: Shelf | None = None
+        self.objects: list[ReceivedObject] = []
+        self.log_units: list[bytes] = []
 
     def digest(self) -> Any:
         return self.replica.store.digest().to_record()
@@ -111,6 +115,9 @@ class Region:
                 self.digest,
                 lambda peer, _: self.heard.append(peer),
                 self.tls,
+                self.shelf,
+                self.objects.append,
+                lambda _, unit: self.log_units.append(unit),
             )
         )
         await receiver.start(self.address)
@@ -177,6 +184,12 @@ class Link:
 
     outgoing: Outgoing
     task: "asyncio.Task[None]"
+    sessions: list[LinkSession]
+
+    @property
+    def session(self) -> LinkSession:
+        """The newest session."""
+        return self.sessions[-1]
 
     @property
     def status(self) -> SenderStatus:
@@ -196,8 +209,23 @@ async def shipping(
     *,
     settings: LinkSettings = SETTINGS,
     identity: Identity | None = None,
+    **more: Any,
 ) -> AsyncIterator[Link]:
-    """Run a sender from `source` to the region `peer` at `address`."""
+    """Run a sender from `source` to the region `peer` at `address`.
+
+    Args:
+        source: Whose log.
+        peer: Region to reach.
+        address: Where it listens.
+        settings: Limits and timers.
+        identity: Who we say we are.
+        more: Further fields of `Outgoing`.
+    """
+    sessions: list[LinkSession] = []
+
+    async def note(session: LinkSession) -> None:
+        sessions.append(session)
+
     status = SenderStatus(peer, address)
     outgoing = Outgoing(
         lambda: identity or source.identity,
@@ -208,8 +236,9 @@ async def shipping(
         0,
         status,
         source.tls,
+        **{"steer": note, **more},
     )
-    link = Link(outgoing, asyncio.ensure_future(run_sender(outgoing)))
+    link = Link(outgoing, asyncio.ensure_future(run_sender(outgoing)), sessions)
     try:
         yield link
     finally:
@@ -229,7 +258,8 @@ class Relay:
     tamper: Callable[[Frame], bytes]
 
     @contextlib.asynccontextmanager
-    async def listening(self) -> AsyncIterator[str]:
+    async def listening(self, at: str = "") -> AsyncIterator[str]:
+        """Listen, at an address or wherever there is room, and return where."""
         tasks: set[asyncio.Task[None] | None] = set()
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -249,7 +279,8 @@ class Relay:
                 far_writer.transport.abort()
                 writer.transport.abort()
 
-        server = await asyncio.start_server(accept, "127.0.0.1", 0)
+        port = int(at.rpartition(":")[2] or 0)
+        server = await asyncio.start_server(accept, "127.0.0.1", port)
         try:
             yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         finally:

@@ -84,8 +84,8 @@ class SendScheduler:
 
     @property
     def is_drained(self) -> bool:
-        """Tell whether all that was submitted is reported."""
-        return not self._out and not any(self.queue_bytes.values())
+        """Tell whether all units are reported; objects go on in the next session."""
+        return not any(f.unreported_count for f in self._flows.values() if not f.is_object)
 
     def open_flow(self, flow: int, window_bytes: int) -> None:
         """Begin a flow of units with at most about `window_bytes` unreported."""
