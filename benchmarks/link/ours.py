@@ -17,11 +17,13 @@ import structlog
 
 from benchmarks.link.receiving_end import Receiver
 from benchmarks.link.sending_end import Sender
+from transport.aio.memory import keep_large_buffers
 
 
 async def main(role: str, *words: str) -> None:
     """Run one end."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    keep_large_buffers()
     if role == "receive":
         await Receiver().run(words[0])
     else:

@@ -65,7 +65,10 @@ def region(
 
 
 def _run(main: Any) -> Any:
-    """Run on uvloop where there is one."""
+    """Run on uvloop where there is one, and keep the memory of large frames."""
+    from transport.aio.memory import keep_large_buffers  # noqa: PLC0415 - `dwcp --help` stays fast
+
+    keep_large_buffers()
     with contextlib.suppress(ImportError):
         import uvloop  # noqa: PLC0415
 

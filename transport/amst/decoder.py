@@ -8,6 +8,8 @@ the next header is read, so that the large payload after it is not copied.
 from collections.abc import Callable
 from typing import Final
 
+import numpy as np
+
 from transport.frame import HEADER_BYTES, Header, check_payload, decode_header
 
 STAGING_BYTES: Final = 65_536
@@ -121,7 +123,8 @@ class StreamDecoder:
     def _go_direct(self, header: Header, payload_at: int) -> None:
         """Move what is there of a large payload to its place, and read the rest there."""
         place = self._place(header)
-        self._target = memoryview(bytearray(header.length)) if place is None else place
+        # Not a bytearray: all of it is written over, so it need not be zeroed before.
+        self._target = np.empty(header.length, np.uint8).data if place is None else place
         self._filled = min(self._end - payload_at, header.length)
         self._target[: self._filled] = self._staging[payload_at : payload_at + self._filled]
         self._start = payload_at + self._filled
