@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow kills simulate stripes mutants fuzz bench bench-restart check format clean
+.PHONY: help setup demo test test-slow kills simulate stripes mutants fuzz fuzz-frames bench bench-restart check format clean
 
 help: ## Show this help.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ mutants: $(VENV)/.dev ## Break the cores in named ways; the simulation has to no
 
 fuzz: $(VENV)/.dev ## Damage encoded units: ARGS="--count 10000000 --json".
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+fuzz-frames: $(VENV)/.dev ## Hostile frames against all that reads a peer: ARGS="--count 10000000 --json".
+	@$(BIN)/python -m tests.fuzz.frames $(ARGS)
 
 bench: $(VENV)/.dev ## Where the time of one change goes; one module a question.
 	@$(BIN)/python -m benchmarks.change_cost $(ARGS)
