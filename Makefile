@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow kills simulate stripes mutants fuzz fuzz-frames bench bench-restart check format clean
+.PHONY: $(shell sed -nE 's/^([a-z-]+):.*/\1/p' $(MAKEFILE_LIST))
 
 help: ## Show this help.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ bench: $(VENV)/.dev ## Where the time of one change goes; one module a question.
 
 bench-restart: $(VENV)/.dev ## What a restart costs, by entities and by length of the log.
 	@$(BIN)/python -m benchmarks.restart $(ARGS)
+
+bench-cut: $(VENV)/.dev ## A region cut off for a minute under load: memory, delays, catching up.
+	@$(BIN)/python -m benchmarks.cut $(ARGS)
 
 check: $(VENV)/.dev ## Format, lint, types, import contracts, spelling.
 	$(BIN)/ruff format --check .

@@ -11,6 +11,7 @@ SHOWN_MAX: Final = 5
 """Examples kept of each kind of violation."""
 
 KINDS: Final = ("lost", "duplicates", "reordered", "altered", "invented", "unequal")
+STANDS_FOR: Final = {"put": ("put", "chained"), "patch": ("patch",), "delete": ("delete",)}
 Origin = tuple[str, int, int]
 """Region, partition, offset."""
 
@@ -94,7 +95,8 @@ def _judge_log(
     first: dict[str, Place] = {}
     for place, change in _changes(region, records):
         held[place] = change
-        if change.token and change.token in first:
+        earlier = held.get(first[change.token]) if change.token in first else None
+        if change.token and earlier is not None and not _is_asked_for(earlier, change):
             verdict.note("duplicates", f"{change.token} at {first[change.token]} and {place}")
         first.setdefault(change.token, place)
     known = {write.token for write in writes}
@@ -115,12 +117,19 @@ def _changes(region: str, records: Sequence[StateRecord]) -> Iterator[tuple[Plac
             yield Place(region, record.partition, record.offset, index), change
 
 
+def _is_asked_for(earlier: Change, change: Change) -> bool:
+    """Say whether a whole document follows a chained patch whose base was not held: it may."""
+    same = earlier.stamp == change.stamp and earlier.producer == change.producer
+    return same and (earlier.operation, change.operation) == ("chained", "put")
+
+
 def _is_held(write: Write, held: Mapping[Place, Change]) -> bool:
     assert write.place is not None, "an acknowledgement names a place"
     change = held.get(Place(write.region, *write.place, write.index))
     return (
         change is not None
-        and (change.entity, change.operation) == (write.entity, write.operation)
+        and change.entity == write.entity
+        and change.operation in STANDS_FOR[write.operation]
         and change.token in ("", write.token)  # a delete over HTTP carries none
     )
 

@@ -41,6 +41,7 @@ class Change(NamedTuple):
 
     token: str
     operation: str
+    """put, patch, delete, or chained: a patch that stands for a whole document."""
     entity: str
     entity_type: str
     document: str | None
@@ -48,6 +49,9 @@ class Change(NamedTuple):
     """Path, whether it is removed, value."""
     stamp: int
     """Hybrid timestamp: the producer's, else from the append time."""
+    producer: str = ""
+    base_stamp: int | None = None
+    """chained: of the same producer's document below it; put: its own, if such may follow."""
 
 
 class StateRecord(NamedTuple):

@@ -1,7 +1,8 @@
 """What all regions have to hold, from the state topics alone.
 
-The rules of docs/architecture.md written once more, plainly, sharing no code with what is tested:
-last writer wins, a patch writes fields, whole documents hide older fields.
+The rules of docs/architecture.md and docs/producing.md written once more, plainly, sharing no code
+with what is tested: last writer wins, a patch writes fields, whole documents hide older fields, a
+chained patch is a whole document: its base, with fields laid over it.
 """
 
 import json
@@ -12,6 +13,8 @@ from tests.kills.history import Change, Entities, StateRecord
 
 _Version = tuple[int, str, int, int]  # hybrid timestamp, region, offset, index
 _Played = tuple[_Version, Change]
+_Bases = dict[tuple[str, str], tuple[int | None, str | None]]
+"""Stamp and text of the last whole document, by producer and entity."""
 
 
 def expected_entities(logs: Mapping[str, Sequence[StateRecord]]) -> Entities:
@@ -35,9 +38,31 @@ def canonical(document: Any) -> str:
 
 def _changes(logs: Mapping[str, Sequence[StateRecord]]) -> Iterator[_Played]:
     for region, records in logs.items():
+        bases: _Bases = {}
         for record in records:
             for index, change in enumerate(record.changes):
-                yield (change.stamp, region, record.offset, index), change
+                whole = _unchained(change, bases)
+                if whole is not None:
+                    yield (change.stamp, region, record.offset, index), whole
+
+
+def _unchained(change: Change, bases: _Bases) -> Change | None:
+    """Return what a change means without its base; None when it has none: it counts for nothing."""
+    if change.operation == "patch":
+        return change
+    key = (change.producer, change.entity)
+    if change.operation != "chained":
+        bases[key] = (change.base_stamp, change.document)
+        return change
+    stamp, text = bases.get(key, (None, None))
+    if text is None or stamp != change.base_stamp:
+        return None
+    document = json.loads(text)
+    for path, is_removed, value in sorted(change.fields, key=lambda field: field[0]):
+        _set(document, path, value, is_removed=is_removed)
+    whole = json.dumps(document)
+    bases[key] = (change.stamp, whole)
+    return change._replace(operation="put", document=whole)
 
 
 def _play(played: Sequence[_Played]) -> dict[str, Any] | None:

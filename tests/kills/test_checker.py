@@ -24,6 +24,15 @@ def delete(token: str, entity: str, stamp: int) -> Change:
     return Change(token, "delete", entity, "vm", None, (), stamp)
 
 
+def chained(token: str, entity: str, stamp: int, base: int) -> Change:
+    fields = [("/token", False, token)]
+    return Change(token, "chained", entity, "vm", None, fields, stamp, "node", base)
+
+
+def base(token: str, entity: str, stamp: int) -> Change:
+    return put(token, entity, stamp)._replace(producer="node", base_stamp=stamp)
+
+
 def record(partition: int, offset: int, *changes: Change) -> StateRecord:
     return StateRecord(partition, offset, b"%d/%d" % (partition, offset), changes)
 
@@ -47,6 +56,9 @@ def good() -> Seen:
         record(1, 0, put("p4", "P4", 13)),
         record(0, 3, patch("q1", "P1", 20), delete("", "P2", 21)),
         record(1, 5, put("u1", "U1", 30)),
+        record(1, 7, base("c1", "C1", 31), chained("c2", "C1", 32, 31), patch("c3", "C1", 33)),
+        record(1, 8, chained("c4", "C1", 40, 32), base("c5", "C2", 41)),
+        record(1, 9, chained("c6", "C2", 50, 7), base("c6", "C2", 50)),  # asked for
     ]
     b = [record(0, 0, put("p5", "P5", 10)), record(0, 1, put("p6", "P6", 9))]
     writes = [
@@ -58,6 +70,12 @@ def good() -> Seen:
         told("p6", B, (0, 1)),
         Write("q1", A, "http", "patch", "P1", "acknowledged", (0, 3), 0),
         Write("d1", A, "http", "delete", "P2", "acknowledged", (0, 3), 1),
+        told("c1", A, (1, 7)),
+        Write("c2", A, "http", "put", "C1", "acknowledged", (1, 7), 1),
+        Write("c3", A, "http", "patch", "C1", "acknowledged", (1, 7), 2),
+        Write("c4", A, "http", "put", "C1", "acknowledged", (1, 8), 0),
+        Write("c5", A, "http", "put", "C2", "acknowledged", (1, 8), 1),
+        Write("c6", A, "http", "put", "C2", "acknowledged", (1, 9), 0),
         Write("u1", A, "kafka", "put", "U1", "unknown"),
         Write("u2", A, "kafka", "put", "U2", "unknown"),
         Write("r1", B, "http", "put", "R1", "refused"),
@@ -73,6 +91,8 @@ def test_a_good_history_is_good() -> None:
     assert judge(seen) == Verdict()
     assert judge(seen).is_good
     assert seen.states[A] == {
+        "C1": ("vm", '{"token": "c4"}'),
+        "C2": ("vm", '{"token": "c6"}'),
         "P1": ("vm", '{"token": "q1"}'),
         "P3": ("vm", '{"token": "p3"}'),
         "P4": ("vm", '{"token": "p4"}'),
@@ -117,8 +137,23 @@ def copy_twice_at_once(seen: Seen) -> None:
 
 
 def store_twice(seen: Seen) -> None:
-    seen.logs[A].append(record(1, 6, put("u1", "U1", 30)))
-    seen.replicas[B].append(ReplicaRecord(1, 9, b"1/6", (A, 1, 6)))
+    seen.logs[A].append(record(1, 11, put("u1", "U1", 30)))
+    seen.replicas[B].append(ReplicaRecord(1, 10, b"1/11", (A, 1, 11)))
+
+
+def store_a_put_twice(seen: Seen) -> None:
+    seen.logs[A].append(record(1, 10, base("c5", "C2", 41)))
+    seen.replicas[B].append(ReplicaRecord(1, 9, b"1/10", (A, 1, 10)))
+
+
+def serve_a_patch_as_if_it_had_no_base(seen: Seen) -> None:
+    seen.states[A] = {**seen.states[A], "C1": ("vm", '{"token": "c3"}')}
+
+
+def chain_where_a_patch_was_meant(seen: Seen) -> None:
+    seen.writes = [w for w in seen.writes if w.entity != "C1" or w.operation != "patch"]
+    seen.writes.append(Write("c4", A, "http", "patch", "C1", "acknowledged", (1, 8), 0))
+    seen.writes.append(Write("c3", A, "http", "patch", "C1", "acknowledged", (1, 7), 2))
 
 
 def swap(seen: Seen) -> None:
@@ -171,6 +206,9 @@ PLANTED: list[tuple[Callable[[Seen], None], dict[str, int]]] = [
     (copy_twice, {"duplicates": 1}),
     (copy_twice_at_once, {"duplicates": 1}),
     (store_twice, {"duplicates": 1}),
+    (store_a_put_twice, {"duplicates": 1}),
+    (serve_a_patch_as_if_it_had_no_base, {"unequal": 1}),
+    (chain_where_a_patch_was_meant, {"lost": 1}),
     (swap, {"reordered": 1}),
     (change_content, {"altered": 1}),
     (change_partition, {"altered": 1}),

@@ -63,25 +63,29 @@ def decode(value: bytes, append_time_ms: int) -> list[Change]:
     schema = _by_fingerprint()[value[len(_MAGIC) : _HEADER_BYTES]]
     record: Any = fastavro.schemaless_reader(BytesIO(value[_HEADER_BYTES:]), schema, None)
     changes = record.get("changes", [record])
-    return [_change(change, append_time_ms) for change in changes]
+    producer = record.get("producer", "")
+    return [_change(change, append_time_ms, producer) for change in changes]
 
 
-def _change(change: dict[str, Any], append_time_ms: int) -> Change:
+def _change(change: dict[str, Any], append_time_ms: int, producer: str) -> Change:
     fields = [(d["path"], d["operation"] == "remove", _value(d["value"])) for d in change["deltas"]]
     token = next((value for path, _, value in fields if path == "/token"), "")
     if change["document"] is not None:
         token = json.loads(change["document"]).get("token", "")
     elif change["operation"] == "delete" and change["change_id"].startswith("w:"):
         token = change["change_id"]
-    stamp = change["hybrid_timestamp"]
+    stamp, base = change["hybrid_timestamp"], change["base_version"]
+    is_chained = change["operation"] == "patch" and base is not None
     return Change(
         token,
-        change["operation"],
+        "chained" if is_chained else change["operation"],
         change["entity_id"],
         change["entity_type"],
         change["document"],
         fields,
         append_time_ms << 16 if stamp is None else stamp,
+        producer,
+        base,
     )
 
 
