@@ -5,6 +5,7 @@ happens on the event loop.
 """
 
 import asyncio
+import select
 import socket
 import ssl
 import threading
@@ -91,7 +92,6 @@ class SendStreams:
         self.streams[number] = stream
         with self._changed:
             self.scheduler.open_stream(number, time.monotonic_ns())
-        self._loop.add_reader(connection.fileno(), self._on_readable, stream)
         stream.thread = threading.Thread(
             target=self._run, args=(stream,), name=f"dwcp-send-{number}", daemon=True
         )
@@ -180,7 +180,6 @@ class SendStreams:
             self._changed.notify_all()
         streams = [*self.streams.values()]
         for stream in streams:
-            self._loop.remove_reader(stream.connection.fileno())
             _shut(stream.connection)
         try:
             await asyncio.to_thread(_join, [stream.thread for stream in (*streams, *self._ended)])
@@ -217,7 +216,6 @@ class SendStreams:
     def _end(self, stream: SendStream) -> None:
         if self._is_closed:
             return
-        self._loop.remove_reader(stream.connection.fileno())
         stream.connection.close()
         del self.streams[stream.number]
         self._ended_bytes += stream.sent_bytes
@@ -229,9 +227,7 @@ class SendStreams:
         self.set_pacing(self.pacing_bytes_per_s)
         self._on_end(stream)
 
-    def _on_readable(self, stream: SendStream) -> None:
-        """The peer never writes on a data stream, so this is its end."""
-        self._loop.remove_reader(stream.connection.fileno())
+    def _on_closed(self, stream: SendStream) -> None:
         self.drop(stream.number, "the peer closed the data stream")
         with self._changed:  # a thread that waits for frames does not see that its socket is shut
             stream.is_over = True
@@ -244,6 +240,9 @@ class SendStreams:
         for number in stalled:
             if number != CONTROL_STREAM:
                 self.drop(number, "the data stream did not move")
+        for stream in self.streams.values():
+            if not stream.is_over and _is_closed_by_peer(stream.connection):
+                self._on_closed(stream)
         self._poll = self._loop.call_later(POLL_S, self._on_poll)
 
 
@@ -263,6 +262,18 @@ def send_frame(connection: socket.socket, header: bytes, payload: Buffer) -> int
         if sent < size:
             connection.sendall(memoryview(payload)[sent - len(header) :])
     return size
+
+
+def _is_closed_by_peer(connection: socket.socket) -> bool:
+    """Ask the kernel; the loop must not watch the socket: uvloop would make it non-blocking.
+
+    Where the kernel does not tell the end from bytes, bytes will do: the peer never writes here.
+    """
+    if connection.fileno() < 0:
+        return False
+    asked = select.poll()
+    asked.register(connection, getattr(select, "POLLRDHUP", select.POLLIN))
+    return bool(asked.poll(0))
 
 
 def _shut(connection: socket.socket) -> None:
