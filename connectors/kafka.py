@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition, errors
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from connectors.kafka_access import Access, missing_access, named, probe
 from connectors.kafka_batches import BATCH_BYTES, batch_bytes, make_batches, offsets_of
 from connectors.kafka_errors import is_refusal, mapped, our_error
 from connectors.kafka_producers import start_producer, stop_producer
@@ -23,6 +24,7 @@ from connectors.kafka_topics import create_and_check, topic_settings
 from connectors.kafka_writer import KafkaWriter
 from connectors.log import LogRecord, NewRecord, RecordRange, TopicSpec, plain_headers
 from connectors.memory import group_ranges
+from schemas.access_errors import KafkaAccessError
 from schemas.errors import LogUnavailableError, OffsetOutOfRangeError, RecordTooLargeError
 
 REQUEST_TIMEOUT_MS: Final = 10_000  # aiokafka's 40 s would make every fault last that long
@@ -65,6 +67,20 @@ class KafkaLog:
             return []
         async with self._admin("create topics") as admin:
             return await create_and_check(admin, specs)
+
+    async def require_access(self, wanted: Sequence[Access]) -> None:
+        """Check that the cluster lets us in and do what is wanted; topics may be missing yet.
+
+        Raises:
+            KafkaAccessError: It does not: says all that is missing.
+            LogUnavailableError: It is not there.
+        """
+        await probe(self._client)
+        async with self._admin("ask what we may do") as admin:
+            if missing := await missing_access(admin, wanted):
+                raise KafkaAccessError(
+                    f"Kafka does not allow us {named(missing)}: `dwcp kafka acls` lists all we need"
+                )
 
     async def append(self, topic: str, partition: int, records: Sequence[NewRecord]) -> list[int]:
         """See `Log`."""

@@ -1,11 +1,13 @@
 """aiokafka's errors as ours."""
 
 import contextlib
+import ssl
 from collections.abc import Iterator
 from typing import Final
 
 from aiokafka import errors
 
+from schemas.access_errors import KafkaAccessError
 from schemas.errors import (
     DwcpError,
     LogError,
@@ -29,6 +31,15 @@ _REFUSALS: Final = (
 _MAPPING: Final = (
     (errors.MessageSizeTooLargeError, RecordTooLargeError),
     (errors.RecordListTooLargeError, RecordTooLargeError),
+    (errors.TopicAuthorizationFailedError, KafkaAccessError),
+    (errors.GroupAuthorizationFailedError, KafkaAccessError),
+    (errors.ClusterAuthorizationFailedError, KafkaAccessError),
+    (errors.TransactionalIdAuthorizationFailed, KafkaAccessError),
+    (errors.SaslAuthenticationFailed, KafkaAccessError),
+    (errors.AuthenticationFailedError, KafkaAccessError),
+    (errors.UnsupportedSaslMechanismError, KafkaAccessError),
+    (errors.IllegalSaslStateError, KafkaAccessError),
+    (ssl.SSLError, KafkaAccessError),
     (errors.OffsetOutOfRangeError, OffsetOutOfRangeError),
     (errors.NoOffsetForPartitionError, OffsetOutOfRangeError),
     (errors.KafkaConnectionError, LogUnavailableError),

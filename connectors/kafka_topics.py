@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from connectors.log import TopicSpec, check_topic
+from schemas.access_errors import KafkaAccessError
 from schemas.errors import TopicMismatchError
 
 TOPICS_READY_S: Final = 30.0
@@ -63,6 +64,8 @@ async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> Non
     answer = await admin.create_topics(missing)
     for name, code, *text in answer.topic_errors:
         kind = errors.for_code(code)
+        if kind is errors.TopicAuthorizationFailedError:
+            raise KafkaAccessError(f"Kafka does not allow us CREATE on topic {name}")
         if kind not in (errors.NoError, errors.TopicAlreadyExistsError):
             raise TopicMismatchError(f"{name} could not be created: {kind.__name__} {text}")
 

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from dwcp.config_access import Section, TlsConfig, WebConfig
+from dwcp.config_access import KafkaClientConfig, Section, TlsConfig, WebConfig
 from dwcp.config_group import GroupConfig
 from schemas.errors import ConfigError
 from schemas.ids import check_region
@@ -75,9 +75,7 @@ class KafkaConfig(Section):
         None, description="host:port[,host:port]; none: a broker of our own is started"
     )
     port: Port = Field(9092, description="port of our own broker")
-    client: dict[str, Any] = Field(
-        {}, description="further settings of aiokafka: security_protocol, sasl_mechanism, ..."
-    )
+    client: KafkaClientConfig = KafkaClientConfig()
 
 
 class StateConfig(Section):

@@ -77,6 +77,53 @@ class TlsConfig(Section):
                 raise ConfigError(f"{section}.{name}", None, "give all three: ca, cert and key")
 
 
+class KafkaClientConfig(Section):
+    """How to get into Kafka."""
+
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="as the listener's: PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"
+    )
+    ca: Path | None = Field(None, description="authorities of the brokers; none: the system's")
+    cert: Path | None = Field(None, description="our certificate, if brokers want one")
+    key: Path | None = Field(None, description="its key, unencrypted")
+    check_hostname: bool = Field(
+        default=True, description="whether a broker's certificate has to name its host"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"
+    )
+    username: str | None = Field(None, description="our name, for SASL")
+    password: SecretConfig = SecretConfig()
+
+    @property
+    def is_sasl(self) -> bool:
+        """Whether we show name and password."""
+        return self.security_protocol.startswith("SASL")
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether connections are encrypted."""
+        return self.security_protocol.endswith("SSL")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        remedies = {
+            "username": (self.is_sasl and not self.username, "SASL wants a name"),
+            "password": (self.is_sasl and not self.password.is_given, "give env or file"),
+            "security_protocol": (
+                (not self.is_sasl and (self.username or self.password.is_given))
+                or (not self.is_encrypted and any((self.ca, self.cert, self.key))),
+                "what else is given says another: SASL_SSL has both",
+            ),
+            "key": ((self.cert is None) != (self.key is None), "give cert and key"),
+        }
+        for name, (is_wrong, remedy) in remedies.items():
+            if is_wrong:
+                value = None if name == "password" else str(getattr(self, name))
+                raise ConfigError(f"kafka.client.{name}", value, remedy)
+        return self
+
+
 class WebTlsConfig(Section):
     """PEM files of the web server's encryption."""
 

@@ -1,12 +1,12 @@
-"""Who gets in where: builds what a configuration says about links and HTTP."""
+"""Who gets in where: builds what a configuration says about links, HTTP and Kafka."""
 
 import ssl
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 
-from dwcp.config import RegionConfig
-from dwcp.config_access import WebConfig
+from dwcp.config import KafkaConfig, RegionConfig
+from dwcp.config_access import KafkaClientConfig, WebConfig
 from schemas.errors import ConfigError
 from streams.web.access import AccessSettings, Right
 from streams.web.bounds import WebLimits
@@ -34,6 +34,42 @@ def link_tls(config: RegionConfig) -> LinkTls | None:
             "and writes our state (link.plain: true; `dwcp certs` makes certificates)",
         )
     return None
+
+
+def kafka_client(kafka: KafkaConfig) -> dict[str, Any]:
+    """Return aiokafka's settings of a region's Kafka.
+
+    Raises:
+        ConfigError: A file or the password cannot be used.
+    """
+    client = kafka.client
+    settings: dict[str, Any] = {
+        "bootstrap_servers": kafka.bootstrap or f"127.0.0.1:{kafka.port}",
+        "security_protocol": client.security_protocol,
+    }
+    if client.is_encrypted:
+        settings["ssl_context"] = _kafka_context(client)
+    if client.is_sasl:
+        settings |= {
+            "sasl_mechanism": client.sasl_mechanism,
+            "sasl_plain_username": client.username,
+            "sasl_plain_password": client.password.read("kafka.client.password"),
+        }
+    if not client.is_encrypted and client.is_sasl:
+        log.warning("kafka.PLAIN", text="name and records travel unencrypted: SASL_SSL")
+    return settings
+
+
+def _kafka_context(client: KafkaClientConfig) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=client.ca)
+        context.check_hostname = client.check_hostname
+        if client.cert is not None:
+            context.load_cert_chain(client.cert, client.key, password=lambda: "")
+    except (OSError, ValueError) as error:
+        shown = ", ".join(str(path) for path in (client.ca, client.cert, client.key) if path)
+        raise ConfigError("kafka.client.ca", shown, f"give readable PEM files ({error})") from error
+    return context
 
 
 def web_guard(config: RegionConfig) -> Guard:

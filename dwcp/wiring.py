@@ -15,10 +15,11 @@ from dwcp.app_settings import app_settings
 from dwcp.config import RegionConfig
 from dwcp.link_settings import stream_limits, stream_settings
 from dwcp.own_broker import own_broker
-from dwcp.securing import link_tls, neighbour_context, web_guard
+from dwcp.securing import kafka_client, link_tls, neighbour_context, web_guard
 from dwcp.statuses import ownership_json, summed
 from schemas.errors import ConfigError, DwcpError
 from schemas.registry import Record
+from streams.agents.credentials import use_credentials
 from streams.agents.incoming import Incoming
 from streams.agents.moves import Moves
 from streams.agents.outgoing import Outgoing, PeerLinks
@@ -28,6 +29,7 @@ from streams.agents.status import SenderStatus
 from streams.agents.steering import LinkSteering, Steered
 from streams.agents.steward import Steward
 from streams.app import build_app, owners
+from streams.kafka_access import node_access
 from streams.node import Gossip, digest_json
 from streams.sharing import Owner
 from streams.topics import TopicSettings, topic_specs
@@ -56,10 +58,10 @@ class RegionNode:
         self._began = time.monotonic()
         self._is_assigned = False
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._bootstrap = config.kafka.bootstrap or f"127.0.0.1:{config.kafka.port}"
-        client = {**config.kafka.client, "bootstrap_servers": self._bootstrap}
+        self._client = kafka_client(config.kafka)
+        self._bootstrap: str = self._client["bootstrap_servers"]
         timeout_ms = round(config.group.transaction_timeout_s * 1_000)
-        self._log = KafkaLog(client, transaction_timeout_ms=timeout_ms)
+        self._log = KafkaLog(self._client, transaction_timeout_ms=timeout_ms)
         self._replica = Replica(
             config.region,
             config.state.partition_count,
@@ -208,12 +210,14 @@ class RegionNode:
             raise ConfigError("data_dir", str(folder), f"give a folder ({error})") from error
 
     async def _prepare_topics(self) -> None:
-        state = self._config.state
+        access, state = node_access(self._config.region), self._config.state
         settings = TopicSettings(
             state.partition_count, state.replication_factor, state.retention_hours
         )
+        await self._log.require_access(access)
         for warning in await self._log.create_topics(topic_specs(settings)):
             log.warning("topic.weaker", text=warning)
+        await self._log.require_access(access)  # of new ones, too
 
     async def _listen(self) -> None:
         address = self._config.link.listen
@@ -252,6 +256,7 @@ class RegionNode:
         routes = Routes(self._replica, producer, self.status, self.links, registry, neighbours)
         routes.add_to(app.web.web_app)
         self._guard.add_to(app.web)
+        use_credentials(app, self._client)
         app.on_rebalance_complete.connect(self._on_assigned)
         try:
             await app.start()

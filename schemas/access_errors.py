@@ -1,7 +1,9 @@
-"""Errors about getting in: over a link, and over HTTP.
+"""Errors about getting in: over a link, over HTTP, and into Kafka.
 
 ::
 
+    LogError
+    └── KafkaAccessError             Kafka does not let us in, or not do it (not retryable)
     LinkError
     └── TlsError                     no encrypted connection came about (not retryable)
         ├── UntrustedCertificateError, CertificateExpiredError, NoCertificateError
@@ -14,7 +16,13 @@
 
 from typing import ClassVar
 
-from schemas.errors import DwcpError, LinkError
+from schemas.errors import DwcpError, LinkError, LogError
+
+
+class KafkaAccessError(LogError):
+    """Kafka does not let us in, or not do that: names what is missing; an operator has to act."""
+
+    is_retryable = False
 
 
 class TlsError(LinkError):

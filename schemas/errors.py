@@ -12,6 +12,7 @@
     │   ├── LogUnavailableError      definite: nothing happened
     │   ├── OutcomeUnknownError      may or may not have happened
     │   ├── WriterFencedError        another node writes in our place now (not retryable)
+    │   ├── KafkaAccessError         it does not let us; in `schemas.access_errors`
     │   ├── OffsetOutOfRangeError    that part of the log is gone (not retryable)
     │   └── RecordTooLargeError      over the topic's limit (not retryable)
     ├── LogTroubleError              a log is not what it was: its partition stops, a human decides

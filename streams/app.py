@@ -36,6 +36,7 @@ from streams.agents.outgoing import Outgoing
 from streams.agents.replica import Replica
 from streams.agents.sender import run_sender
 from streams.agents.steward import Steward
+from streams.kafka_access import group_of
 from streams.sharing import Member, Owner
 
 log = structlog.get_logger(__name__)
@@ -80,7 +81,7 @@ def build_app(
 ) -> faust.App:
     """Build the app; `fail` is told of errors that must end the node."""
     app = faust.App(
-        f"dwcp-{settings.region}",
+        group_of(settings.region),
         broker=[f"kafka://{address}" for address in settings.bootstrap.split(",")],
         autodiscover=False,
         datadir=settings.data_dir,

@@ -11,6 +11,7 @@ from connectors.embedded.host import LOOPBACK
 from connectors.embedded.launch import Launch, prepared
 from connectors.embedded.process import GuardedProcess
 from connectors.embedded.ready import wait_until_ready
+from connectors.embedded.settings import Listener
 from schemas.errors import BrokerDiedError, BrokerStartError
 
 START_TIMEOUT_S: Final = 60.0
@@ -28,6 +29,8 @@ class KafkaBroker:
         port: Where clients come in; must be free at the start.
         controller_port: Where the node talks to itself; None takes a free one at each start.
         settings: Kafka's settings over `connectors.embedded.settings.DEFAULTS`.
+        more: A second way in for clients, with security settings of its own among `settings`
+            (`listener.name.secure....`).
         start_timeout_s: How long until it must answer, seconds; the jars' download and the
             formatting of new data are not counted.
     """
@@ -39,12 +42,14 @@ class KafkaBroker:
         port: int,
         controller_port: int | None = None,
         settings: Mapping[str, str] | None = None,
+        more: Listener | None = None,
         start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
         self.data_dir: Final = data_dir.resolve()
         self.port: Final = port
         self._controller_port = controller_port
         self._settings = dict(settings or {})
+        self._more = more
         self._start_timeout_s = start_timeout_s
         self._process: GuardedProcess | None = None
         self._launch: Launch | None = None
@@ -83,7 +88,7 @@ class KafkaBroker:
             return
         await self.stop()  # lets go of one that has died
         async with prepared(
-            self.data_dir, self.port, self._controller_port, self._settings
+            self.data_dir, self.port, self._controller_port, self._settings, self._more
         ) as launch:
             self._launch = launch
             self._is_stopping = False

@@ -18,6 +18,7 @@ from connectors.embedded.locks import try_lock
 from connectors.embedded.process import GuardedProcess
 from connectors.embedded.settings import (
     LOG_SETTINGS,
+    Listener,
     broker_command,
     broker_properties,
     format_command,
@@ -45,7 +46,11 @@ class Launch:
 
 @asynccontextmanager
 async def prepared(
-    root: Path, port: int, controller_port: int | None, settings: Mapping[str, str]
+    root: Path,
+    port: int,
+    controller_port: int | None,
+    settings: Mapping[str, str],
+    more: Listener | None = None,
 ) -> AsyncIterator[Launch]:
     """Prepare a folder and hold its lock while the block starts the broker.
 
@@ -54,6 +59,7 @@ async def prepared(
         port: Where clients come in, on loopback.
         controller_port: Where the node talks to itself; None takes a free one.
         settings: Kafka's settings over our defaults.
+        more: A second way in for clients.
 
     Raises:
         ConfigError: A setting is not the caller's to choose.
@@ -78,7 +84,8 @@ async def prepared(
         if not folder.is_formatted:
             await _format(folder, java, jars, (port, internal_port), lock_descriptor)
         with _writing(folder):
-            folder.write_settings(broker_properties(port, internal_port, settings), LOG_SETTINGS)
+            properties = broker_properties(port, internal_port, settings, more=more)
+            folder.write_settings(properties, LOG_SETTINGS)
         command = broker_command(java, jars, folder.root, port)
         start = folder.log_size_bytes()
         yield Launch(folder, command, folder.cluster_id(), lock_descriptor, start)

@@ -4,7 +4,7 @@ import base64
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from connectors.embedded.host import LOOPBACK
 from connectors.embedded.jars import KAFKA_VERSION
@@ -75,6 +75,13 @@ rootLogger.appenderRef.file.ref = FILE
 """12 MB of warnings at most; stack traces from their root, cut to six lines."""
 
 
+class Listener(NamedTuple):
+    """A way in for clients, on loopback; its protocol as Kafka names it."""
+
+    port: int
+    protocol: str
+
+
 def new_cluster_id(random_bytes: Callable[[int], bytes] = os.urandom) -> str:
     """Make a cluster id as Kafka writes them: 16 random bytes in URL-safe base64, unpadded."""
     while True:
@@ -84,7 +91,11 @@ def new_cluster_id(random_bytes: Callable[[int], bytes] = os.urandom) -> str:
 
 
 def broker_properties(
-    port: int, controller_port: int, settings: Mapping[str, str], data_name: str = DATA_NAME
+    port: int,
+    controller_port: int,
+    settings: Mapping[str, str],
+    data_name: str = DATA_NAME,
+    more: Listener | None = None,
 ) -> str:
     """Write the properties of a single node, broker and controller in one, on loopback.
 
@@ -97,6 +108,7 @@ def broker_properties(
         settings: Kafka's settings over `DEFAULTS`. Of those that this module writes only the
             three of listeners may be among them; they add listeners to ours, see `front`.
         data_name: Name of the data folder.
+        more: A second way in for clients.
 
     Raises:
         ConfigError: A setting is not the caller's to choose.
@@ -104,15 +116,18 @@ def broker_properties(
     for key, value in settings.items():
         if key in _OURS:
             raise ConfigError(f"settings[{key}]", value, "is set by DWCP itself; leave it out")
+    ways = {"PLAINTEXT": Listener(port, "PLAINTEXT")} | ({"SECURE": more} if more else {})
+    clients = ",".join(f"{name}://{LOOPBACK}:{way.port}" for name, way in ways.items())
+    protocols = ",".join(f"{name}:{way.protocol}" for name, way in ways.items())
     lines = {
         "process.roles": "broker,controller",
         "node.id": "1",
         # Static voters: the ports may be others at the next start, nothing on disk names them.
         "controller.quorum.voters": f"1@{LOOPBACK}:{controller_port}",
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port}",
-        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        "listeners": f"{clients},CONTROLLER://{LOOPBACK}:{controller_port}",
+        "advertised.listeners": clients,
+        "listener.security.protocol.map": f"CONTROLLER:PLAINTEXT,{protocols}",
         "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": data_name,
         **DEFAULTS,

@@ -7,11 +7,8 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
+from dwcp.cli.kafka_option import kafka_options
 from dwcp.cli.output import console, emit_json, json_option, reports_errors
-
-bootstrap_option = click.option(
-    "--bootstrap", default="127.0.0.1:9092", show_default=True, help="The region's Kafka."
-)
 
 
 @click.group(
@@ -26,13 +23,13 @@ def deadletter() -> None:
 
 
 @deadletter.command(name="list")
-@bootstrap_option
 @click.option("--limit", default=100, show_default=True, help="Newest letters to list.")
 @json_option
 @reports_errors
-def list_letters(bootstrap: str, limit: int, *, as_json: bool) -> None:
+@kafka_options
+def list_letters(client: dict[str, Any], limit: int, *, as_json: bool) -> None:
     """List the newest dead letters and count all by reason."""
-    letters = asyncio.run(_read(bootstrap))
+    letters = asyncio.run(_read(client))
     reasons: dict[str, int] = {}
     for letter in letters.values():
         reasons[letter["reason"]] = reasons.get(letter["reason"], 0) + 1
@@ -54,12 +51,12 @@ def list_letters(bootstrap: str, limit: int, *, as_json: bool) -> None:
 
 @deadletter.command()
 @click.argument("letter_id")
-@bootstrap_option
 @json_option
 @reports_errors
-def show(letter_id: str, bootstrap: str, *, as_json: bool) -> None:
+@kafka_options
+def show(letter_id: str, client: dict[str, Any], *, as_json: bool) -> None:
     """Show one dead letter whole; its id is topic/partition/offset/change index."""
-    letters = asyncio.run(_read(bootstrap))
+    letters = asyncio.run(_read(client))
     if letter_id not in letters:
         raise click.UsageError(f"there is no dead letter {letter_id}: see `dwcp deadletter list`")
     letter = _plain(letters[letter_id])
@@ -70,13 +67,13 @@ def show(letter_id: str, bootstrap: str, *, as_json: bool) -> None:
         console.print(f"[bold]{name}[/]: {escape(str(value))}", soft_wrap=True)
 
 
-async def _read(bootstrap: str) -> dict[str, dict[str, Any]]:
+async def _read(client: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Read all letters by id; one written twice counts once."""
     from connectors.kafka import KafkaLog  # noqa: PLC0415 - `dwcp --help` stays fast
     from streams.deadletters import read_dead_letter  # noqa: PLC0415
     from streams.topics import DEADLETTER  # noqa: PLC0415
 
-    log = KafkaLog({"bootstrap_servers": bootstrap})
+    log = KafkaLog(client)
     try:
         start = (await log.start_offsets(DEADLETTER))[0]
         end = (await log.end_offsets(DEADLETTER))[0]

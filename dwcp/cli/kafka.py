@@ -1,6 +1,7 @@
 """`dwcp kafka`: one broker of our own in the background: up, down, status."""
 
 import asyncio
+import dataclasses
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -157,3 +158,38 @@ def _report(
 
 def _say(text: str) -> None:
     console.print(text, soft_wrap=True)
+
+
+@kafka.command(
+    epilog="""\b
+Examples:
+  dwcp kafka acls --region eu-west --user dwcp-eu-west
+  dwcp kafka acls --service --user billing | sh      # where kafka-acls.sh is at hand
+"""
+)
+@click.option("--region", help="Of a node of this region.")
+@click.option("--service", is_flag=True, help="Of a service that writes changes.")
+@click.option("--user", required=True, help="Whom to allow.")
+@json_option
+@reports_errors
+def acls(region: str | None, user: str, *, service: bool, as_json: bool) -> None:
+    """Print the least rights that a node or a service needs in a Kafka with an authorizer.
+
+    As lines for Kafka's own kafka-acls.sh; give it --bootstrap-server and --command-config by
+    $KAFKA.
+    """
+    from streams.kafka_access import node_access, producer_access  # noqa: PLC0415
+
+    if (region is None) != service:
+        raise click.UsageError("give either --region or --service")
+    wanted = producer_access() if region is None else node_access(region)
+    if as_json:
+        emit_json({"user": user, "acls": [dataclasses.asdict(one) for one in wanted]})
+        return
+    for one in wanted:
+        operations = " ".join(f"--operation {name}" for name in one.operations)
+        pattern = " --resource-pattern-type prefixed" if one.is_prefix else ""
+        click.echo(
+            f"kafka-acls.sh $KAFKA --add --allow-principal User:{user} {operations} "
+            f"--{one.kind} {one.name}{pattern}"
+        )

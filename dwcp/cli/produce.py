@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from dwcp.cli.deadletter import bootstrap_option
+from dwcp.cli.kafka_option import kafka_options
 from dwcp.cli.output import FAILED, console, emit_json, json_option, reports_errors
 
 
@@ -29,12 +29,14 @@ Examples:
     show_default=True,
     help="Documents to remember, so that only what changed is written; 0: all is whole.",
 )
-@bootstrap_option
 @json_option
 @reports_errors
-def produce(region: str, path: str, bootstrap: str, diff_mib: int, *, as_json: bool) -> None:
+@kafka_options
+def produce(
+    region: str, path: str, client: dict[str, Any], diff_mib: int, *, as_json: bool
+) -> None:
     """Write entity documents (JSONL) into a region; done when all are durable."""
-    result = asyncio.run(_produce(region, path, bootstrap, diff_mib))
+    result = asyncio.run(_produce(region, path, client, diff_mib))
     if as_json:
         emit_json(result)
     else:
@@ -48,7 +50,7 @@ def produce(region: str, path: str, bootstrap: str, diff_mib: int, *, as_json: b
         raise SystemExit(FAILED)
 
 
-async def _produce(region: str, path: str, bootstrap: str, diff_mib: int) -> dict[str, Any]:
+async def _produce(region: str, path: str, client: dict[str, Any], diff_mib: int) -> dict[str, Any]:
     from connectors.kafka import KafkaLog  # noqa: PLC0415 - `dwcp --help` stays fast
     from connectors.producer import (  # noqa: PLC0415
         STATE_TOPIC,
@@ -59,7 +61,7 @@ async def _produce(region: str, path: str, bootstrap: str, diff_mib: int) -> dic
     from schemas.ids import check_region  # noqa: PLC0415
 
     check_region("--region", region)
-    log = KafkaLog({"bootstrap_servers": bootstrap})
+    log = KafkaLog(client)
     began = time.monotonic()
     outcome = _Outcome()
     try:

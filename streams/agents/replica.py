@@ -24,6 +24,7 @@ from streams.agents.letters import Letters
 from streams.agents.restoring import replay, restore
 from streams.deadletters import Place
 from streams.histogram import Histogram
+from streams.kafka_access import group_of
 from streams.replication import read_origin, replica_records
 from streams.state.entity import Entity
 from streams.state.partition import Folded, PartitionState
@@ -36,7 +37,7 @@ Watcher = Callable[[list[Entity]], None]
 
 def writer_name(region: str, partition: int) -> str:
     """Return the transactional id of a partition's only writer."""
-    return f"dwcp-{region}-{partition}"
+    return f"{group_of(region)}-{partition}"
 
 
 class Replica:

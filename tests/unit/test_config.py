@@ -164,6 +164,48 @@ REFUSED: dict[str, tuple[Json, str, Any, str]] = {
         "***",
         "",
     ),
+    "SASL without a name": (
+        with_fields(kafka={"client": {"security_protocol": "SASL_SSL"}}),
+        "kafka.client.username",
+        "None",
+        "SASL wants a name",
+    ),
+    "SASL without a password": (
+        with_fields(kafka={"client": {"security_protocol": "SASL_SSL", "username": "u"}}),
+        "kafka.client.password",
+        None,
+        "env or file",
+    ),
+    "a password without SASL": (
+        with_fields(kafka={"client": {"username": "u", "password": {"env": "P"}}}),
+        "kafka.client.security_protocol",
+        "PLAINTEXT",
+        "SASL_SSL has both",
+    ),
+    "an authority without TLS": (
+        with_fields(kafka={"client": {"ca": "ca.pem"}}),
+        "kafka.client.security_protocol",
+        "PLAINTEXT",
+        "SASL_SSL has both",
+    ),
+    "a mechanism nobody has": (
+        with_fields(kafka={"client": {"sasl_mechanism": "MAGIC"}}),
+        "kafka.client.sasl_mechanism",
+        "MAGIC",
+        "SCRAM-SHA-512",
+    ),
+    "a password in the file itself": (
+        with_fields(kafka={"client": {"password": "s3cr3t"}}),
+        "kafka.client.password",
+        "***",
+        "",
+    ),
+    "a password by aiokafka's name": (
+        with_fields(kafka={"client": {"sasl_plain_password": "s3cr3t"}}),
+        "kafka.client.sasl_plain_password",
+        "***",
+        UNKNOWN,
+    ),
     "itself a peer": (
         with_fields(peers={"eu-west": "h:1"}, link={"plain": True}),
         "peers.eu-west",
