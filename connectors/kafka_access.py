@@ -27,6 +27,11 @@ _CODES: Final[Mapping[Operation, int]] = {
 }
 COORDINATOR_S: Final = 30.0
 COORDINATOR_POLL_S: Final = 0.1
+_NO_COORDINATOR_YET: Final = (
+    errors.GroupCoordinatorNotAvailableError,
+    errors.GroupLoadInProgressError,
+    errors.NotCoordinatorForGroupError,
+)
 _CONNECTION: Final = (
     "request_timeout_ms",
     "ssl_context",
@@ -107,27 +112,26 @@ async def _missing_groups(admin: AIOKafkaAdminClient, wanted: Sequence[Access]) 
     missing: list[Access] = []
     for one in wanted:
         try:
-            node = await _coordinator(admin, one.name)
-            answer = await admin._send_request(GroupOperations(one.name), node)  # noqa: SLF001 - as above
-            code, *_, allowed = answer.groups[0]
+            async with asyncio.timeout(COORDINATOR_S):
+                allowed = await _group_operations(admin, one.name)
         except errors.GroupAuthorizationFailedError:
-            code, allowed = 0, 0
-        if code == errors.GroupAuthorizationFailedError.errno:
             allowed = 0
         missing += _lacking(one, allowed)
     return missing
 
 
-async def _coordinator(admin: AIOKafkaAdminClient, group: str) -> int:
-    """Return the node to ask; a new cluster makes its topic of groups at the first question."""
-    async with asyncio.timeout(COORDINATOR_S):
-        while True:
-            try:
-                node: int = await admin.find_coordinator(group)
-            except errors.GroupCoordinatorNotAvailableError:
-                await asyncio.sleep(COORDINATOR_POLL_S)
-            else:
-                return node
+async def _group_operations(admin: AIOKafkaAdminClient, group: str) -> int:
+    """Ask the group's coordinator; a new cluster makes one at the first question."""
+    while True:
+        try:
+            node = await admin.find_coordinator(group)
+            answer = await admin._send_request(GroupOperations(group), node)  # noqa: SLF001 - its own reads no answer to that
+            code, *_, allowed = answer.groups[0]
+            if not code:
+                return int(allowed)
+            raise errors.for_code(code)(group)
+        except _NO_COORDINATOR_YET:
+            await asyncio.sleep(COORDINATOR_POLL_S)
 
 
 def _lacking(one: Access, allowed: int) -> Iterator[Access]:
