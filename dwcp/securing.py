@@ -1,7 +1,7 @@
 """Who gets in where: builds what a configuration says about links, HTTP and Kafka."""
 
 import ssl
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import structlog
 
@@ -16,6 +16,9 @@ from transport.aio.tls import LinkTls, TlsFiles
 
 log = structlog.get_logger(__name__)
 
+EXPIRES_SOON_DAYS: Final = 14
+_DAY_S: Final = 86_400
+
 
 def link_tls(config: RegionConfig) -> LinkTls | None:
     """Return how links are encrypted; None, said loudly, when they are not.
@@ -25,7 +28,11 @@ def link_tls(config: RegionConfig) -> LinkTls | None:
     """
     files = config.link.tls
     if files.ca is not None and files.cert is not None and files.key is not None:
-        return LinkTls(TlsFiles(files.ca, files.cert, files.key), config.cluster, config.region)
+        tls = LinkTls(TlsFiles(files.ca, files.cert, files.key), config.cluster, config.region)
+        days_left = tls.to_json()["expires_in_s"] / _DAY_S
+        if days_left < EXPIRES_SOON_DAYS:  # a node that runs may be renewed: it is no reason to end
+            log.warning("link.certificate_ends", days_left=round(days_left, 1))
+        return tls
     if config.is_linked:
         log.warning(
             "link.PLAIN",

@@ -50,6 +50,11 @@ class StatusCollector(Collector):
             for key, value in values.items():
                 counter.add_metric([key], value)
             yield counter
+        tls = status["encryption"]["tls"]
+        if tls is not None:
+            yield GaugeMetricFamily(
+                "dwcp_certificate_expires_seconds", "Until ours ends", tls["expires_in_s"]
+            )
         ownership = status["ownership"]
         yield GaugeMetricFamily(
             "dwcp_partitions_held", "Partitions this node holds", len(ownership["holds"])

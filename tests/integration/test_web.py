@@ -442,6 +442,7 @@ STATUS: Json = {
     "contradictions": {},
     "refused_connections": {"BadFrame": 1},
     "refused_requests": {"Unauthorized": 3},
+    "encryption": {"is_plain": False, "tls": {"expires_in_s": 86_400}},
     "ownership": {
         "holds": [0, 2],
         "troubles": {"3": {"reason": "LogTruncated", "message": "it ends at 5"}},
@@ -473,6 +474,7 @@ async def test_the_metrics_are_what_prometheus_reads(node: Node) -> None:
         ("dwcp_deadletters_total", "UnknownSchema"): 2,
         ("dwcp_refused_connections_total", "BadFrame"): 1,
         ("dwcp_refused_requests_total", "Unauthorized"): 3,
+        ("dwcp_certificate_expires_seconds",): 86_400,
         ("dwcp_partitions_held",): 2,
         ("dwcp_partition_trouble", "3", "LogTruncated"): 1,
         ("dwcp_lag_offsets", "us-east"): 9,
