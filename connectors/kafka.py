@@ -20,6 +20,7 @@ from connectors.kafka_access import Access, missing_access, named, probe
 from connectors.kafka_batches import BATCH_BYTES, batch_bytes, make_batches, offsets_of
 from connectors.kafka_errors import is_refusal, mapped, our_error
 from connectors.kafka_producers import start_producer, stop_producer
+from connectors.kafka_topic_ids import topic_ids
 from connectors.kafka_topics import create_and_check, topic_settings
 from connectors.kafka_writer import KafkaWriter
 from connectors.log import LogRecord, NewRecord, RecordRange, TopicSpec, plain_headers
@@ -154,6 +155,11 @@ class KafkaLog:
     async def end_offsets(self, topic: str) -> dict[int, int]:
         """See `Log`."""
         return await self._offsets(topic, "end_offsets")
+
+    async def topic_ids(self, topics: Sequence[str]) -> dict[str, str]:
+        """See `Log`."""
+        async with self._admin("ask for topic ids") as admin:
+            return await topic_ids(admin, topics)
 
     async def close(self) -> None:
         """See `Log`."""

@@ -217,6 +217,10 @@ class Log(Protocol):
         """Return the offset after the last committed record, by partition."""
         ...
 
+    async def topic_ids(self, topics: Sequence[str]) -> dict[str, str]:
+        """Return what tells each topic from others of its name, before and after it."""
+        ...
+
     async def close(self) -> None:
         """Release all connections; idempotent."""
         ...

@@ -52,6 +52,21 @@ class MemoryCluster:
         settings = _DEFAULTS | dict(old.settings)
         return check_topic(spec, old.partition_count, old.replication_factor, settings)
 
+    def recreate(self, topic: str) -> None:
+        """Delete a topic and make it again, as an operator may."""
+        self._topics[topic] = [_Partition() for _ in self._topics[topic]]
+
+    def cut_end(self, topic: str, partition: int, end_offset: int) -> None:
+        """Lose the end of a partition, as a leader without its followers' records does."""
+        part = self._partition(topic, partition)
+        part.end = min(part.end, end_offset)
+        part.records = [r for r in part.records if r.offset < part.end]
+
+    def topic_id(self, topic: str) -> str:
+        """Return what tells a topic from others of its name."""
+        self.offsets(topic)
+        return f"{id(self._topics[topic]):032x}"
+
     def fence(self, writer: str) -> int:
         """Let a new writer of this name in, and all older ones out; returns its epoch."""
         self._epochs[writer] = self._epochs.get(writer, 0) + 1
@@ -171,6 +186,10 @@ class MemoryLog:
     async def end_offsets(self, topic: str) -> dict[int, int]:
         """See `Log`."""
         return {p: end for p, (_, end) in enumerate(self._cluster.offsets(topic))}
+
+    async def topic_ids(self, topics: Sequence[str]) -> dict[str, str]:
+        """See `Log`."""
+        return {topic: self._cluster.topic_id(topic) for topic in topics}
 
     async def close(self) -> None:
         """See `Log`."""

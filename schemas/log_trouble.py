@@ -1,6 +1,10 @@
 """Errors of logs that are not what they were; the rest of the tree is in `schemas.errors`."""
 
+from typing import Final
+
 from schemas.errors import DwcpError
+
+HINT: Final = "see docs/log-trouble.md"
 
 
 class LogTroubleError(DwcpError):
@@ -10,7 +14,8 @@ class LogTroubleError(DwcpError):
     """
 
     def __init__(self, topic: str, partition: int, text: str) -> None:
-        super().__init__(f"{topic}/{partition}: {text}; see docs/log-trouble.md")
+        hint = "" if HINT in text else f"; {HINT}"
+        super().__init__(f"{topic}/{partition}: {text}{hint}")
         self.topic = topic
         self.partition = partition
 
@@ -36,3 +41,25 @@ class TopicRecreatedError(LogTroubleError):
 
     def __init__(self, topic: str, partition: int, known: str, found: str) -> None:
         super().__init__(topic, partition, f"it is topic {found} now, and was {known}")
+
+
+class LogStoppedError(LogTroubleError):
+    """Trouble that was found earlier, by this node or another: an operator has not decided yet."""
+
+    def __init__(self, partition: int, found: dict[str, str]) -> None:
+        topic, text = found.get("topic", ""), found.get("text", "")
+        super().__init__(topic, partition, text.removeprefix(f"{topic}/{partition}: "))
+        self._reason = found.get("reason", "LogStopped")
+
+    @property
+    def reason(self) -> str:
+        """Name what was found."""
+        return self._reason
+
+
+class PartitionCountChangedError(LogTroubleError):
+    """A topic has other partitions than DWCP is configured for."""
+
+    def __init__(self, topic: str, configured: int, found: int) -> None:
+        text = f"{found} partitions, state.partition_count is {configured}: what others produce by"
+        super().__init__(topic, configured, f"{text} the new count ends as dead letters")

@@ -7,6 +7,7 @@ agent                reads                      does
 `merge`              `dwcp.replica.state`       folds the other regions' changes
 `gossip_to_peers`    `dwcp.state`, per peer     ships our log and our digest to every peer
 `take_snapshots`     a timer                    writes what changed to `dwcp.snapshots`
+`watch_logs`         a timer                    stops partitions whose logs are not what they were
 ===================  =========================  ==========================================
 
 Beside them `streams.agents.receiver` listens for peers and takes their logs into
@@ -41,6 +42,8 @@ from streams.sharing import Member, Owner
 
 log = structlog.get_logger(__name__)
 
+METADATA_MAX_AGE_MS: Final = 30_000  # a topic that is made again is found within it
+WATCH_S: Final = 5.0  # between looks whether the logs are what they were
 BODY_BYTES_MAX: Final = 2 << 20
 
 
@@ -88,6 +91,7 @@ def build_app(
         store="memory://",
         topic_disable_leader=True,
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
         stream_wait_empty=False,
         # Faust's own defaults hold partitions for a minute after a crash.
         broker_session_timeout=settings.session_timeout_s,
@@ -103,7 +107,8 @@ def build_app(
     )
     app.transport = PromptTransport(app.conf.broker_consumer, app)
     app.transport.assignor = SharingAssignor(
-        lambda: Member(settings.node, settings.web_url, steward.holds)
+        lambda: Member(settings.node, settings.web_url, steward.holds),
+        replica.store.partition_count,
     )
     _follow_group(app, replica, steward, fail)
     _add_folds(app, replica, fail)
@@ -200,5 +205,13 @@ def _add_tasks(
             except LogError as error:
                 log.warning("snapshot.failed", partition=partition, error=str(error))
 
+    async def watch_logs() -> None:
+        try:
+            with _failing(fail):
+                await replica.watch_logs()
+        except LogError as error:
+            log.warning("logs.unknown", error=str(error))
+
+    app.timer(interval=WATCH_S)(watch_logs)
     app.task(gossip_to_peers)
     app.timer(interval=settings.snapshot_interval_s)(take_snapshots)

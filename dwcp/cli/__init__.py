@@ -22,6 +22,7 @@ _COMMANDS: Final = {
     "region": "Run one region's node.",
     "state": "Get, watch or dump a region's state.",
     "status": "Show nodes and their links.",
+    "topics": "Decide about topics that are not what they were.",
 }
 
 

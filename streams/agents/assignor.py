@@ -27,6 +27,7 @@ class SharingAssignor(AbstractPartitionAssignor):  # type: ignore[misc] # aiokaf
 
     Args:
         member: Says who we are and what we hold.
+        partition_count: How many partitions DWCP is configured for; more are nobody's.
 
     Attributes:
         owners: Who owns each partition, as of the group's last generation.
@@ -34,8 +35,9 @@ class SharingAssignor(AbstractPartitionAssignor):  # type: ignore[misc] # aiokaf
 
     name = "dwcp-sharing"
 
-    def __init__(self, member: Callable[[], Member]) -> None:
+    def __init__(self, member: Callable[[], Member], partition_count: int) -> None:
         self._member = member
+        self._partition_count = partition_count
         self.owners: Mapping[int, Owner] = {}
 
     def metadata(self, topics: Iterable[str]) -> Any:
@@ -44,9 +46,9 @@ class SharingAssignor(AbstractPartitionAssignor):  # type: ignore[misc] # aiokaf
 
     def assign(self, cluster: Any, members: Mapping[str, Any]) -> dict[str, Any]:
         """Share out, as the group's leader."""
-        counts = [len(cluster.partitions_for_topic(topic) or ()) for topic in FOLDED]
+        del cluster  # a topic that is deleted, and perhaps made again, is for its holders to notice
         known = {one: Member.decode(said.user_data, one) for one, said in members.items()}
-        shares = share({one: member.holds for one, member in known.items()}, min(counts))
+        shares = share({one: member.holds for one, member in known.items()}, self._partition_count)
         owners = encode_owners(known, shares)
         return {
             one: ConsumerProtocolMemberAssignment(

@@ -5,15 +5,24 @@ fenced writer. So what this object knows of both topics is the truth until the w
 """
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import Final
 
 from connectors.log import FencedWriter, Log, NewRecord
+from schemas.log_trouble import (
+    LogStoppedError,
+    LogTroubleError,
+    LogTruncatedError,
+    TopicRecreatedError,
+)
 from streams import topics
 from streams.agents.records import records_until
 from streams.state.partition import PartitionState
 from streams.state.snapshot import (
+    LOGS_KEY,
     MANIFEST_KEY,
+    TROUBLE_KEY,
     SnapshotReader,
     bucket_key,
     chunk_numbers,
@@ -52,6 +61,7 @@ class Holding:
         self.unchecked: set[str] = set()
         self._region = region
         self._log = log_
+        self._logs: dict[str, str] = {}
         self._standing: dict[int, set[int]] = {}
         self._manifest: tuple[int, dict[str, int]] = (0, {})
 
@@ -69,7 +79,11 @@ class Holding:
         return any(at < wanted.get((t, self.partition), 0) for t, at in self.positions.items())
 
     async def load(self) -> int:
-        """Load the snapshot and return how many entities it held."""
+        """Load the snapshot and return how many entities it held.
+
+        Raises:
+            LogTroubleError: It was taken of other topics, or an operator has to decide first.
+        """
         starts = await self._log.start_offsets(topics.SNAPSHOTS)
         ends = await self._log.end_offsets(topics.SNAPSHOTS)
         reader = SnapshotReader(self.state)
@@ -80,6 +94,7 @@ class Holding:
         for joined in reader.steps():
             count += joined
             await asyncio.sleep(0)  # other partitions live on meanwhile
+        await self._check_logs(reader)
         self._standing = reader.standing
         self.positions[topics.REPLICA] = reader.replica_offset
         self.positions[topics.STATE] = self.state.vector.get(self._region, 0)
@@ -103,6 +118,40 @@ class Holding:
         self._manifest = place
         state.covered = place[1]
         return written + 1
+
+    def trouble(
+        self, ids: Mapping[str, str], ends: Mapping[str, Mapping[int, int]], at: Mapping[str, int]
+    ) -> LogTroubleError | None:
+        """Compare the topics as they are with what we know of them.
+
+        Args:
+            ids: Their ids.
+            ends: Their ends, by topic and partition.
+            at: Our positions from before somebody asked for the ends.
+        """
+        for topic, known in self._logs.items():
+            if ids[topic] != known:
+                return TopicRecreatedError(topic, self.partition, known, ids[topic])
+        for topic, offset in at.items():
+            end = ends[topic].get(self.partition, 0)
+            if end < offset:
+                return LogTruncatedError(topic, self.partition, offset, end)
+        return None
+
+    async def note_trouble(self, error: LogTroubleError) -> None:
+        """Write down, for all who hold this partition later, that a human has to decide."""
+        text = json.dumps({"reason": error.reason, "topic": error.topic, "text": str(error)})
+        await self._append([NewRecord(TROUBLE_KEY, text.encode())])
+
+    async def _check_logs(self, reader: SnapshotReader) -> None:
+        if reader.trouble:
+            raise LogStoppedError(self.partition, reader.trouble)
+        self._logs = await self._log.topic_ids(FOLDED)
+        for topic, known in reader.logs.items():
+            if self._logs[topic] != known:
+                raise TopicRecreatedError(topic, self.partition, known, self._logs[topic])
+        if not reader.logs:
+            await self._append([NewRecord(LOGS_KEY, json.dumps(self._logs).encode())])
 
     def _place(self) -> tuple[int, dict[str, int]]:
         """Return what a manifest would say."""

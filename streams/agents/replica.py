@@ -11,28 +11,33 @@ restore goes on until it has passed all of them.
 
 import time
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import structlog
 
 from connectors.log import FencedWriter, Log, LogRecord, NewRecord, RecordRange
 from connectors.writer import PlainWriter
-from schemas.clocks import stamp_wall_ms
-from schemas.errors import EventError, LogError, PartitionNotHeldError, RecordTooLargeError
+from schemas.errors import (
+    DwcpError,
+    LogError,
+    PartitionNotHeldError,
+    RecordTooLargeError,
+)
+from schemas.log_trouble import LogStoppedError, LogTroubleError
 from streams import topics
+from streams.agents.folding import Folding
 from streams.agents.holding import FOLDED, Holding
-from streams.agents.letters import Letters
 from streams.agents.restoring import replay, restore
 from streams.deadletters import Place
-from streams.histogram import Histogram
 from streams.kafka_access import group_of
-from streams.replication import read_origin, replica_records
-from streams.state.entity import Entity
-from streams.state.partition import Folded, PartitionState
+from streams.replication import replica_records
+from streams.state.partition import PartitionState
 from streams.state.store import StateStore
 
 log = structlog.get_logger(__name__)
 
-Watcher = Callable[[list[Entity]], None]
+# A transaction's marker takes one offset. More may be aborted records, or records that are gone.
+MARKER_OFFSETS: Final = 1
 
 
 def writer_name(region: str, partition: int) -> str:
@@ -40,7 +45,7 @@ def writer_name(region: str, partition: int) -> str:
     return f"{group_of(region)}-{partition}"
 
 
-class Replica:
+class Replica(Folding):
     """One node's entity store and its counters.
 
     Args:
@@ -52,10 +57,6 @@ class Replica:
 
     Attributes:
         store: The state of all partitions that are held and restored.
-        letters: Dead letters.
-        visible: Produce-to-visible times of changes of other regions, since the start.
-        changes_folded: Changes handled, by origin, since the start.
-        duplicates: Records met again and ignored, by origin, since the start.
         restored: What the last restore of each partition cost.
         on_lost: Told when a partition's writer failed; it has to be dropped and taken again.
     """
@@ -63,15 +64,10 @@ class Replica:
     def __init__(
         self, region: str, partition_count: int, log_: Log, *, is_fenced: bool = True
     ) -> None:
-        self.region = region
+        super().__init__(region, log_)
         self.store = StateStore(region, partition_count)
-        self.letters = Letters(region, log_)
-        self.visible = Histogram()
-        self.changes_folded: dict[str, int] = {}
-        self.duplicates: dict[str, int] = {}
         self.restored: dict[int, dict[str, float]] = {}
-        self.watchers: set[Watcher] = set()
-        self.on_lost: Callable[[int, LogError], None] = lambda _partition, _error: None
+        self.on_lost: Callable[[int, DwcpError], None] = lambda _partition, _error: None
         self._log = log_
         self._is_fenced = is_fenced
         self._holdings: dict[int, Holding] = {}
@@ -100,6 +96,10 @@ class Replica:
         self._holdings[partition] = holding
         try:
             found = await restore(self._log, holding, self._fold, self._left_out)
+        except LogTroubleError as error:
+            await self._write_down(holding, error)
+            await self.drop(partition)
+            raise
         except BaseException:
             await self.drop(partition)
             raise
@@ -163,6 +163,27 @@ class Replica:
         holding.cursors[origin] = max(cursor, part.to_offset)
         return len(records)
 
+    async def watch_logs(self) -> None:
+        """Stop every partition whose topics are not what they were.
+
+        Raises:
+            LogError: Kafka did not say.
+        """
+        before = {p: dict(self._holdings[p].positions) for p in self.held}
+        ids = await self._log.topic_ids(FOLDED)
+        ends = {topic: await self._log.end_offsets(topic) for topic in FOLDED}
+        for partition, at in before.items():
+            holding = self._holdings.get(partition)
+            error = holding.trouble(ids, ends, at) if holding is not None else None
+            if error is not None:
+                await self.stop(partition, error)
+
+    async def stop(self, partition: int, error: LogTroubleError) -> None:
+        """Let nothing of a partition go on until an operator has decided."""
+        holding = self._holdings[partition]
+        await self._write_down(holding, error)
+        self._lose(holding, error)
+
     async def snapshot(self) -> int:
         """Write what changed since the last snapshot; returns the number of records written."""
         written = 0
@@ -197,69 +218,16 @@ class Replica:
             place = (topic, partition)
             self._left_out[place] = max(self._left_out.get(place, 0), record.offset + 1)
             return None
-        if topic in holding.unchecked:
-            holding.unchecked.discard(topic)
-            # Another node may have folded, and committed, what we never saw.
-            if record.offset > holding.positions[topic]:
+        # Another node may have folded, and committed, what we never saw; or what we wanted is gone.
+        gap = record.offset - holding.positions[topic]
+        if gap > MARKER_OFFSETS or (gap > 0 and topic in holding.unchecked):
+            try:
                 await replay(self._log, holding, topic, record.offset, self._fold)
+            except LogTroubleError as error:
+                await self.stop(partition, error)
+                return None
+        holding.unchecked.discard(topic)
         return holding
-
-    async def _fold(self, holding: Holding, topic: str, record: LogRecord) -> None:
-        fold = self._fold_state if topic == topics.STATE else self._fold_replica
-        await fold(holding, record)
-
-    async def _fold_state(self, holding: Holding, record: LogRecord) -> None:
-        place = Place(topics.STATE, holding.partition, record.offset)
-        if record.size_bytes > topics.SHIPPED_BYTES_MAX:
-            error = RecordTooLargeError(
-                f"a record of {record.size_bytes:,} bytes: links carry "
-                f"{topics.SHIPPED_BYTES_MAX:,} at most, split the document"
-            )
-            if holding.state.reject(self.region, record.offset):
-                await self.letters.bury(self.region, place, record, error)
-        else:
-            folded = holding.state.fold(
-                self.region, record.offset, record.record_time_ms, record.value
-            )
-            await self._account(holding, self.region, place, record, folded)
-        _advance(holding, place)
-
-    async def _fold_replica(self, holding: Holding, record: LogRecord) -> None:
-        place = Place(topics.REPLICA, holding.partition, record.offset)
-        try:
-            origin = read_origin(record.headers)
-        except EventError as error:
-            if record.offset >= holding.positions[topics.REPLICA]:  # else it has its letter
-                await self.letters.bury("", place, record, error)
-        else:
-            folded = holding.state.fold(
-                origin.region, origin.offset, record.record_time_ms, record.value
-            )
-            await self._account(holding, origin.region, place, record, folded)
-        _advance(holding, place)
-
-    async def _account(
-        self, holding: Holding, origin: str, place: Place, record: LogRecord, folded: Folded
-    ) -> None:
-        if folded.is_duplicate:
-            if holding.is_restored:
-                self.duplicates[origin] = self.duplicates.get(origin, 0) + 1
-            return
-        for rejected in folded.rejected:
-            at = place._replace(change_index=rejected.change_index)
-            await self.letters.bury(origin, at, record, rejected.error)
-        if origin == self.region and folded.wanted:
-            await self.letters.ask(folded.wanted)
-        if not holding.is_restored:
-            return
-        count = len(folded.stamps)
-        self.changes_folded[origin] = self.changes_folded.get(origin, 0) + count
-        if origin != self.region:
-            now_ms = time.time_ns() / 1_000_000
-            self.visible.observe(now_ms - stamp_wall_ms(stamp) for stamp in folded.stamps)
-        if folded.touched:
-            for watcher in self.watchers:
-                watcher(folded.touched)
 
     async def _take_in_singly(
         self, holding: Holding, origin: str, part: RecordRange, records: list[NewRecord]
@@ -282,7 +250,14 @@ class Replica:
             self._lose(holding, error)
             raise
 
-    def _lose(self, holding: Holding, error: LogError) -> None:
+    async def _write_down(self, holding: Holding, error: LogTroubleError) -> None:
+        try:
+            if not isinstance(error, LogStoppedError):
+                await holding.note_trouble(error)
+        except LogError as failure:  # whoever takes the partition next finds it out again
+            log.warning("trouble.unwritten", partition=holding.partition, error=str(failure))
+
+    def _lose(self, holding: Holding, error: DwcpError) -> None:
         """Write nothing more: what stands in the topics is known again when it is retaken."""
         if not holding.is_lost:
             holding.is_lost = True
@@ -293,8 +268,3 @@ class Replica:
         if self._is_fenced:
             return await self._log.open_writer(writer_name(self.region, partition))
         return PlainWriter(self._log)
-
-
-def _advance(holding: Holding, place: Place) -> None:
-    """Move on behind a record; it may come again after a rebalance: never go back."""
-    holding.positions[place.topic] = max(holding.positions[place.topic], place.offset + 1)

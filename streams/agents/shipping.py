@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Final
 
 import structlog
 
 from connectors.log import RecordRange
-from schemas.errors import LinkClosedError, LinkError
+from schemas.errors import DwcpError, LinkClosedError, LinkError
+from schemas.log_trouble import LogTruncatedError, RetentionOverrunError
 from streams import topics
 from streams.agents.outgoing import Outgoing
 from streams.replication import encode_batch
@@ -116,6 +117,7 @@ class Shipping:
                     helpers.append(tasks.create_task(outgoing.steer(self)))
                 self.offer_objects()
                 self._ends = await outgoing.log.end_offsets(topics.STATE)
+                self._leave_out_trouble(await outgoing.log.start_offsets(topics.STATE))
                 await self._ship()
                 await self._drain()
                 for helper in (*helpers, self._pump):
@@ -222,6 +224,24 @@ class Shipping:
 
     def _on_stream_end(self, stream: SendStream) -> None:
         self.keeper.on_stream_end(stream)
+
+    def _leave_out_trouble(self, starts: Mapping[int, int]) -> None:
+        """Ship nothing of a partition of which the peer wants what our log does not have."""
+        self.status.troubles.clear()
+        for partition, wanted in sorted(self._cursors.items()):
+            start, end = starts[partition], self._ends[partition]
+            if start <= wanted <= end:
+                continue
+            if wanted > end:
+                error: DwcpError = LogTruncatedError(topics.STATE, partition, wanted, end)
+            else:
+                error = RetentionOverrunError(topics.STATE, partition, wanted, start)
+            self.status.troubles[partition] = f"{error.reason}: {error}"
+            log.error("link.trouble", peer=self.status.peer, reason=error.reason, text=str(error))
+        self._cursors = self._without_trouble(self._cursors)
+
+    def _without_trouble(self, cursors: Mapping[int, int]) -> dict[int, int]:
+        return {p: at for p, at in cursors.items() if p not in self.status.troubles}
 
     async def _ship(self) -> None:
         while not self._is_stopping:

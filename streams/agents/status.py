@@ -20,6 +20,7 @@ class SenderStatus:
         state: `connecting`, `up`, `refused` or `down`.
         is_encrypted: Whether the last session was; None before the first.
         acked: Next offset the peer wants, by partition: all below is durable there.
+        troubles: Why nothing of a partition is shipped, by partition.
         raw_bytes: Of all units since the node started; `encoded_bytes` after encoding.
         wire_bytes: Units and bulk objects as written to sockets, frames' headers too, before TLS.
         flows: What the units of each topic's flow were.
@@ -40,6 +41,7 @@ class SenderStatus:
     rtt_ms: float | None = None
     clock_ahead_ms: float | None = None
     acked: dict[int, int] = field(default_factory=dict)
+    troubles: dict[int, str] = field(default_factory=dict)
     flows: dict[str, FlowAccount] = field(default_factory=_flows)
 
     def to_json(self) -> dict[str, Any]:

@@ -18,11 +18,13 @@ from typing import Final
 import structlog
 
 from schemas.errors import DwcpError, LogError
+from schemas.log_trouble import LogTroubleError
 from streams.agents.replica import Replica
 
 log = structlog.get_logger(__name__)
 
 RETAKE_S: Final = 2.0  # longer than a zombie needs to hear from the group that it is out
+TROUBLE_S: Final = 10.0  # between looks whether an operator has decided
 CLOSE_S: Final = 10.0
 RESTORES_MAX: Final = 2  # at once: each holds all chunks of its snapshot in memory
 
@@ -124,7 +126,9 @@ class Steward:
             while not care.is_over:
                 await self._hold(care)
                 await self._replica.drop(partition)
-                await care.sleep(RETAKE_S)
+                trouble = self.troubles.get(partition)
+                is_decided = not isinstance(trouble, LogTroubleError)
+                await care.sleep(RETAKE_S if is_decided else TROUBLE_S)
         except Exception as error:
             self._fail(error)  # a bug of ours: nobody would hold the partition, and nobody know
             raise
@@ -160,7 +164,7 @@ class Steward:
         self._taking.discard(partition)
         self._announce_taken()
 
-    def _on_lost(self, partition: int, error: LogError) -> None:
+    def _on_lost(self, partition: int, error: DwcpError) -> None:
         care = self._cares.get(partition)
         if not self._is_handing_over and care is not None:
             self.troubles[partition] = error

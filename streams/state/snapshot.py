@@ -7,6 +7,8 @@ key                 value
 ==================  ======================================================================
 ``bucket/B/C``      `SnapshotBucket`: chunk C of bucket B; null when there is none any more
 ``manifest``        `SnapshotManifest`: all buckets hold at least what lies below its offsets
+``logs``            JSON: ids of the topics that the manifest's offsets mean
+``trouble``         JSON: why nothing of the partition goes on; null when an operator decided
 ==================  ======================================================================
 
 Invariant: offsets are read *before* the first bucket is taken and written *after* the last one is
@@ -20,6 +22,7 @@ ones are deleted when the new ones are durable.
 """
 
 import itertools
+import json
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from typing import Final
@@ -32,6 +35,8 @@ from streams.state.partition import BUCKET_COUNT, PartitionState
 
 CHUNK_BYTES: Final = 262_144
 MANIFEST_KEY: Final = b"manifest"
+LOGS_KEY: Final = b"logs"
+TROUBLE_KEY: Final = b"trouble"
 _NEVER: Final = {"hybrid_timestamp": -1, "region": "", "offset": -1, "index": -1}
 
 
@@ -96,6 +101,8 @@ class SnapshotReader:
     Attributes:
         replica_offset: Where to replay the replica topic from; 0 without a manifest.
         standing: Numbers of the chunks standing in the topic, by bucket.
+        logs: Ids of the topics that the offsets mean; empty when nobody wrote them yet.
+        trouble: What stands in the way, by `reason` and `text`; empty when nothing does.
     """
 
     def __init__(self, state: PartitionState) -> None:
@@ -103,12 +110,21 @@ class SnapshotReader:
         self._chunks: dict[tuple[int, int], bytes] = {}
         self._manifest: bytes | None = None
         self.replica_offset = 0
+        self.logs: dict[str, str] = {}
+        self.trouble: dict[str, str] = {}
         self.standing: dict[int, set[int]] = {}
 
     def feed(self, key: bytes, value: bytes | None) -> None:
         """Take one record; later ones of the same key replace earlier ones."""
         if key == MANIFEST_KEY:
             self._manifest = value
+            return
+        if key in (LOGS_KEY, TROUBLE_KEY):
+            found: dict[str, str] = {} if value is None else json.loads(value)
+            if key == LOGS_KEY:
+                self.logs = found
+            else:
+                self.trouble = found
             return
         bucket, chunk = (int(part) for part in key.split(b"/")[1:])
         standing = self.standing.setdefault(bucket, set())

@@ -18,6 +18,7 @@ _BASES: Final = "streams.state.bases:Bases"
 _SNAPSHOT: Final = "streams.state.snapshot"
 _REPLICATION: Final = "streams.replication"
 _REPLICA: Final = "streams.agents.replica:Replica"
+_FOLDING: Final = "streams.agents.folding:Folding"
 _HOLDING: Final = "streams.agents.holding:Holding"
 _OUTBOUND: Final = "transport.session.outbound:OutboundSession"
 _INBOUND: Final = "transport.session.inbound:InboundSession"
@@ -48,13 +49,13 @@ FOUND: Final = (
     ),
     Mutant(
         "a large record met again gets another letter",
-        f"{_REPLICA}._fold_state",
+        f"{_FOLDING}._fold_state",
         "if holding.state.reject(self.region, record.offset):",
         "if holding.state.reject(self.region, record.offset) or True:",
     ),
     Mutant(
         "a stray record met again gets another letter",
-        f"{_REPLICA}._fold_replica",
+        f"{_FOLDING}._fold_replica",
         "if record.offset >= holding.positions[topics.REPLICA]:",
         "if record.offset >= 0:",
     ),
