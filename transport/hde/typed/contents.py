@@ -4,14 +4,15 @@ import math
 import struct
 from typing import Final
 
-from transport.hde.typed import codes, events
+from transport.hde.typed import codes
 from transport.hde.typed.documents import PIECE_END, base_leaves, cut
 from transport.hde.typed.events import Changes, Value
 from transport.hde.typed.literals import clock_of, read_hex, read_number
-from transport.hde.typed.memory import BRANCH_COUNT, TEXT_BYTES_MAX, Memory
+from transport.hde.typed.memory import NUMBER_BYTES, TEXT_BYTES_MAX, Memory
 from transport.hde.typed.sheet import SheetWriter
 from transport.hde.typed.things import Entity, PatchShape, Shape
 
+_NOTHING: Final = (0, 0)
 LONG: Final = struct.Struct(">q")
 DOUBLE: Final = struct.Struct(">d")
 
@@ -42,6 +43,7 @@ class ContentWriter:
         is_new = shape is None
         shape = shape or memory.add_shape(pieces)
         base = base_leaves(memory, entity, shape)
+        number_count = len(entity.numbers)
         places = [at for at, (new, old) in enumerate(zip(leaves, base, strict=True)) if new != old]
         found, last = [], None
         for at in places:
@@ -52,6 +54,7 @@ class ContentWriter:
                 found.append(self._text(entity, shape.contexts[at], leaf, base[at]))
             last = leaf
         memory.keep_document(entity, shape, leaves)
+        memory.charge(entity, NUMBER_BYTES * (len(entity.numbers) - number_count))
         self._sign(shape, tuple(places), tuple(found), is_new=is_new)
         return codes.DOCUMENT
 
@@ -59,26 +62,27 @@ class ContentWriter:
         """Write the deltas of one change; returns which content a frame has to name."""
         self._clock_ms = clock_ms
         memory = self._memory
-        paths, branches = tuple(changes.paths[part]), changes.branches[part]
-        operations = changes.operations[part]
-        kinds = tuple(
-            operation * BRANCH_COUNT + branch
-            for operation, branch in zip(operations, branches, strict=True)
-        )
+        paths, kinds = tuple(changes.paths[part]), tuple(changes.kinds[part])
         number = memory.patches.number((paths, kinds))
         shape = memory.add_patch(paths, kinds) if number is None else memory.patches.item(number)
+        numbers, cells = entity.numbers, self._sheet.cells
+        number_count = len(numbers)
         found: list[int] = []
         last: Value = None
-        for context, branch, value in zip(
-            shape.contexts, branches, changes.values[part], strict=True
-        ):
-            if isinstance(value, bytes):
-                found.append(self._patch_text(entity, context, value, last))
+        # The loop that decides how many changes a second there are: long numbers stay in it.
+        for context, value in zip(shape.contexts, changes.values[part], strict=True):
+            kind = type(value)
+            if kind is int and -codes.LONG_MAX < value < codes.LONG_MAX:  # type: ignore[operator] # an int
+                own, step = numbers.get(context, _NOTHING)
+                cells += (context, value, own, own + step, 0)  # type: ignore[arg-type] # an int
+                numbers[context] = (value, value - own)  # type: ignore[assignment, operator] # an int
+                found.append(codes.LONG)
+            elif kind is bytes:
+                found.append(self._patch_text(entity, context, value, last))  # type: ignore[arg-type] # bytes
                 last = value
-            elif branch == events.LONG:
-                found.append(self._long(entity, context, value))
             else:
                 found.append(self._rare(entity, context, value))
+        memory.charge(entity, NUMBER_BYTES * (len(numbers) - number_count))
         self._sign(shape, (), tuple(found), is_new=number is None)
         return codes.PATCH
 
@@ -121,13 +125,10 @@ class ContentWriter:
         self._sheet.shapes.names.extend(shape.paths)
 
     def _patch_text(self, entity: Entity, context: int, text: bytes, last: Value) -> int:
-        base = entity.cells.get(context)
-        if text == base:
+        base = entity.texts.get(context, b"")
+        if text == base and context in entity.texts:
             return codes.SAME
-        if text == last:
-            code = codes.REPEAT
-        else:
-            code = self._text(entity, context, text, base if isinstance(base, bytes) else b"")
+        code = codes.REPEAT if text == last else self._text(entity, context, text, base)
         self._memory.keep_text(entity, context, text)
         return code
 
@@ -143,7 +144,7 @@ class ContentWriter:
                     return codes.NUMBER
         known = self._memory.texts.number(text)
         if known is not None:
-            self._sheet.cells.append((context + 1, known, 0, 0, 0))
+            self._sheet.cells += (context + 1, known, 0, 0, 0)
             return codes.KNOWN
         if base:
             digits = read_hex(text)
@@ -160,41 +161,32 @@ class ContentWriter:
     def _number(self, entity: Entity, context: int, number: tuple[int, int, int]) -> None:
         """Write a number: its value, the entity's own last one, and what the clock would say."""
         value, own, clock = number
-        line = own + entity.steps.get(context, 0)
-        self._sheet.cells.append((context, value, own, line, clock))
-        self._memory.keep_step(entity, context, value - own)
-
-    def _long(self, entity: Entity, context: int, value: Value) -> int:
-        assert isinstance(value, int), "a long"
-        if not -codes.LONG_MAX < value < codes.LONG_MAX:
-            self._sheet.loose.append(LONG.pack(value))
-            return codes.LOOSE
-        base = entity.cells.get(context)
-        self._number(entity, context, (value, base if isinstance(base, int) else 0, 0))
-        self._memory.keep_cell(entity, context, value)
-        return codes.LONG
+        line = own + entity.numbers.get(context, _NOTHING)[1]
+        self._sheet.cells += (context, value, own, line, clock)
+        entity.numbers[context] = (value, value - own)
 
     def _rare(self, entity: Entity, context: int, value: Value) -> int:
         if value is None:
             return codes.NULL
         if isinstance(value, bool):
             return codes.TRUE if value else codes.FALSE
+        if not isinstance(value, float):
+            assert isinstance(value, int), "a long"
+            self._sheet.loose.append(LONG.pack(value))
+            return codes.LOOSE
         for code, unit in codes.FIXED_UNITS.items():
             number = _fixed(value, unit)
             if number is not None:
-                own_context = codes.number_context(code, context)
-                base = entity.cells.get(own_context)
-                own = base if isinstance(base, int) else 0
-                self._number(entity, own_context, (number, own, 0))
-                self._memory.keep_cell(entity, own_context, number)
+                context = codes.number_context(code, context)
+                own = entity.numbers.get(context, _NOTHING)[0]
+                self._number(entity, context, (number, own, 0))
                 return code
         self._sheet.loose.append(DOUBLE.pack(value))
         return codes.LOOSE
 
 
-def _fixed(value: Value, unit: int) -> int | None:
+def _fixed(value: float, unit: int) -> int | None:
     """Return a double as a whole number of parts of a unit, if it is exactly that."""
-    assert isinstance(value, float), "a double"
     if not abs(value) * unit < codes.DOUBLE_MAX:  # so for what is no number
         return None
     number = round(value * unit)

@@ -167,19 +167,21 @@ class _Rows:
             content = self._contents.patch(entity, changes, slice(start, end), self._clock_ms)
         elif document is not None:
             content = self._contents.document(entity, document, self._clock_ms)
-        frame = Frame(
-            changes.entity_type[row],
-            changes.key_space[row],
-            changes.operation[row],
-            changes.origin_region[row],
-            id_before,
-            id_mode,
-            trace_mode,
-            base is not None,
-            stamp is not None,
-            content,
+        # A plain tuple finds its frame: one is made only when it is new.
+        self._write_frame(
+            (
+                changes.entity_type[row],
+                changes.key_space[row],
+                changes.operation[row],
+                changes.origin_region[row],
+                id_before,
+                id_mode,
+                trace_mode,
+                base is not None,
+                stamp is not None,
+                content,
+            )
         )
-        self._write_frame(frame)
         if stamp is not None:
             entity.stamp = stamp
 
@@ -218,28 +220,17 @@ class _Rows:
         self._sheet.texts.append(text)
         return codes.TRACE_TEXT
 
-    def _write_frame(self, frame: Frame) -> None:
-        number = self._memory.frames.number(frame)
+    def _write_frame(
+        self, fields: tuple[bytes, bytes, int, bytes, bytes, int, int, bool, bool, int]
+    ) -> None:
+        number = self._memory.frames.number(fields)
         if number is not None:
             self._frames.append(number)
             return
         self._frames.append(codes.NEW)
-        self._sheet.frames.names.extend(
-            (
-                frame.entity_type,
-                frame.key_space,
-                frame.origin_region,
-                frame.id_before,
-            )
-        )
-        self._sheet.frames.numbers.extend(
-            (
-                frame.operation,
-                frame.id_mode,
-                frame.trace_mode,
-                frame.has_base,
-                frame.has_stamp,
-                frame.content,
-            )
-        )
+        frame = Frame(*fields)
+        names = (frame.entity_type, frame.key_space, frame.origin_region, frame.id_before)
+        modes = (frame.operation, frame.id_mode, frame.trace_mode)
+        self._sheet.frames.names.extend(names)
+        self._sheet.frames.numbers.extend((*modes, frame.has_base, frame.has_stamp, frame.content))
         self._memory.frames.add(frame, frame)

@@ -35,18 +35,24 @@ _FIELDS: Final = (
 _DELTA_FIELDS: Final = ("path", "operation", "value")
 _VALUE_TYPES: Final = ["null", "long", "double", "bytes", "boolean"]
 NULL, LONG, DOUBLE, STRING, BOOLEAN, JSON = range(6)
+BRANCH_COUNT: Final = 6
 _BRANCHES: Final = {type(None): 0, int: 1, float: 2, bytes: 3, bool: 4, dict: 5}
 _DOUBLE: Final = struct.Struct("<d")
 _LENGTHS: Final = varints(range(4_096))
 _SMALL: Final = varints(range(-64, 4_096))
-_BOOLEANS: Final = (b"\x08\x00", b"\x08\x01")
+_KIND_STARTS: Final = [
+    b"".join(varints(divmod(kind, BRANCH_COUNT))) for kind in range(64 * BRANCH_COUNT)
+]
 
 Value = int | float | bytes | bool | None
 
 
 @dataclass(slots=True)
 class Changes:
-    """Changes as columns; of the deltas all in one, with their counts."""
+    """Changes as columns; of the deltas all in one, with their counts.
+
+    A delta's kind is its operation * 6 + the branch of its value.
+    """
 
     change_id: list[bytes] = field(default_factory=list)
     entity_id: list[bytes] = field(default_factory=list)
@@ -60,8 +66,7 @@ class Changes:
     trace_id: list[bytes | None] = field(default_factory=list)
     delta_counts: list[int] = field(default_factory=list)
     paths: list[bytes] = field(default_factory=list)
-    operations: list[int] = field(default_factory=list)
-    branches: list[int] = field(default_factory=list)
+    kinds: list[int] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
 
 
@@ -151,8 +156,9 @@ def to_columns(rows: Sequence[dict[str, Any]]) -> Changes:
         trace_id=[row["trace_id"] for row in rows],
         delta_counts=[len(row["deltas"]) for row in rows],
         paths=[delta["path"] for delta in deltas],
-        operations=[delta["operation"] for delta in deltas],
-        branches=[_BRANCHES[type(value)] for value in values],
+        kinds=[
+            delta["operation"] * BRANCH_COUNT + _BRANCHES[type(delta["value"])] for delta in deltas
+        ],
         values=[value["json"] if type(value) is dict else value for value in values],
     )
 
@@ -216,12 +222,9 @@ def _optional_longs(values: Sequence[int | None]) -> list[bytes]:
 def _deltas(changes: Changes) -> list[bytes]:
     if not changes.paths:
         return [b"\0"] * len(changes.change_id)
-    cells = list(
-        map(
-            b"".join,
-            zip(prefixed(changes.paths), longs(changes.operations), _values(changes), strict=True),
-        )
-    )
+    starts = _kind_starts(changes.kinds)
+    parts = zip(prefixed(changes.paths), starts, _values(changes.values), strict=True)
+    cells = list(map(b"".join, parts))
     result, start = [], 0
     counts = longs(changes.delta_counts)
     for count, written_count in zip(changes.delta_counts, counts, strict=True):
@@ -231,26 +234,30 @@ def _deltas(changes: Changes) -> list[bytes]:
     return result
 
 
-def _values(changes: Changes) -> list[bytes]:
-    """Return the values of all deltas; their branch is part of them."""
-    pairs = list(zip(changes.branches, changes.values, strict=True))
-    numbers = iter(varints([value for branch, value in pairs if branch == LONG]))  # type: ignore[misc] # by branch
-    result = []
-    for branch, value in pairs:
-        if branch == LONG:
-            result.append(b"\2" + next(numbers))
-        elif branch == STRING:
-            result.append(b"\6" + prefixed([value])[0])  # type: ignore[list-item]
-        else:
-            result.append(_rare_value(branch, value))
-    return result
+def _kind_starts(kinds: Sequence[int]) -> list[bytes]:
+    """Return operation and branch of each delta."""
+    try:
+        return [_KIND_STARTS[kind] for kind in kinds]
+    except IndexError:
+        pairs = [divmod(kind, BRANCH_COUNT) for kind in kinds]
+        return [b"".join(longs(pair)) for pair in pairs]
 
 
-def _rare_value(branch: int, value: Any) -> bytes:
-    if branch == DOUBLE:
-        return b"\4" + _DOUBLE.pack(value)
-    if branch == BOOLEAN:
-        return _BOOLEANS[value]
-    if branch == JSON:
-        return b"\x0a" + prefixed([value])[0]
-    return b"\0"
+def _values(values: Sequence[Value]) -> list[bytes]:
+    """Return the values of all deltas, without their branches."""
+    numbers = iter(varints([value for value in values if type(value) is int]))
+    texts = iter(prefixed([value for value in values if type(value) is bytes]))
+    return [
+        next(numbers)
+        if (kind := type(value)) is int
+        else next(texts)
+        if kind is bytes
+        else _rare_value(value)
+        for value in values
+    ]
+
+
+def _rare_value(value: Value) -> bytes:
+    if isinstance(value, bool):
+        return b"\1" if value else b"\0"
+    return _DOUBLE.pack(value) if isinstance(value, float) else b""

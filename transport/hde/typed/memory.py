@@ -8,19 +8,19 @@ from array import array
 from typing import Final
 
 from transport.hde.typed.codes import HAS_NUMBER, number_context
+from transport.hde.typed.events import BRANCH_COUNT
 from transport.hde.typed.predictor import Predictor
 from transport.hde.typed.things import Entity, Frame, PatchShape, Ring, Shape, Signature
 
 ENTITY_BYTES: Final = 700  # of an entity without content, measured: see docs/encoding.md
-CELL_BYTES: Final = 160
-STEP_BYTES: Final = 80
+TEXT_BYTES: Final = 150  # of a field's text without its bytes
+NUMBER_BYTES: Final = 190
 TEXT_BYTES_MAX: Final = 256  # longer texts are not kept as what others refer to
 NAME_BYTES_MAX: Final = 1_024
 PARTITIONS_MAX: Final = 4_096
 LEAVES_MAX: Final = 4_096  # of one document
 CONTEXTS_MAX: Final = 1 << 15
 SIGNATURE_CELLS_MAX: Final = 1 << 19
-BRANCH_COUNT: Final = 6  # of a delta's value; a kind is operation * 6 + branch
 _CONTEXT_KINDS: Final = (-1, -2, -3, -1, -1, -1)  # texts, longs and doubles apart
 _RING_SIZE: Final = 4_096
 _PIECE_BYTES: Final = 160
@@ -168,32 +168,22 @@ class Memory:
         places = [at for at, (new, old) in enumerate(zip(leaves, first, strict=True)) if new != old]
         kept = b"\0".join([leaves[at] for at in places])
         packed = array("H", places).tobytes()
-        grown = len(kept) + len(packed) - len(entity.leaves) - len(entity.places)
-        entity.charge += grown
-        self.charged_bytes += grown
+        grown_bytes = len(kept) + len(packed) - len(entity.leaves) - len(entity.places)
+        self.charge(entity, grown_bytes)
         entity.shape, entity.places, entity.leaves = shape, packed, kept
-
-    def keep_step(self, entity: Entity, context: int, step: int) -> None:
-        """Remember by how much a number moved."""
-        if context not in entity.steps:
-            entity.charge += STEP_BYTES
-            self.charged_bytes += STEP_BYTES
-        entity.steps[context] = step
 
     def keep_text(self, entity: Entity, context: int, text: bytes) -> None:
         """Remember the last text of a field, if it is short enough."""
-        if len(text) <= NAME_BYTES_MAX:
-            self.keep_cell(entity, context, text)
+        if len(text) > NAME_BYTES_MAX:
+            return
+        old = entity.texts.get(context)
+        self.charge(entity, len(text) + (TEXT_BYTES if old is None else -len(old)))
+        entity.texts[context] = text
 
-    def keep_cell(self, entity: Entity, context: int, value: bytes | int) -> None:
-        """Remember the last value of a field."""
-        old = entity.cells.get(context)
-        grown = (0 if isinstance(value, int) else len(value)) - (
-            -CELL_BYTES if old is None else 0 if isinstance(old, int) else len(old)
-        )
-        entity.charge += grown
-        self.charged_bytes += grown
-        entity.cells[context] = value
+    def charge(self, entity: Entity, grown_bytes: int) -> None:
+        """Charge an entity with what was added to it."""
+        entity.charge += grown_bytes
+        self.charged_bytes += grown_bytes
 
     def _trim(self) -> int:
         """Forget entities by lot until the budget is kept; return how many.

@@ -50,13 +50,13 @@ class Predictor:
         """Return the class that a number of each context has as a rule."""
         return (self._typical[contexts] + _UNIT // 2) // _UNIT
 
-    def residuals(self, cells: Sequence[tuple[int, int, int, int, int]]) -> tuple[Ints, Words]:
+    def residuals(self, cells: Sequence[int]) -> tuple[Ints, Words]:
         """Return typical classes and folded residuals of a unit's cells, and learn from them.
 
         Args:
-            cells: Context, value, own value, value on the line, clock.
+            cells: Of each its context, value, own value, value on the line, clock.
         """
-        table = int_array([n for cell in cells for n in cell]).reshape(-1, 5)
+        table = int_array(cells).reshape(-1, 5)
         contexts, values = table[:, 0], table[:, 1]
         guesses = np.empty((_MODES, len(table)), dtype=np.int64)
         guesses[OWN], guesses[LINE], guesses[CLOCK] = table[:, 2], table[:, 3], table[:, 4]

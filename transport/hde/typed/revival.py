@@ -7,13 +7,13 @@ from schemas.errors import BadUnitError
 from transport.hde.typed import codes, events
 from transport.hde.typed.contents import DOUBLE, LONG
 from transport.hde.typed.documents import PIECE_END, base_leaves, join, leaf_count
-from transport.hde.typed.events import Changes, Value
+from transport.hde.typed.events import BRANCH_COUNT, Changes, Value
 from transport.hde.typed.integers import int_array
 from transport.hde.typed.literals import clock_of, read_hex, read_number, write_hex, write_number
 from transport.hde.typed.memory import (
-    BRANCH_COUNT,
     LEAVES_MAX,
     NAME_BYTES_MAX,
+    NUMBER_BYTES,
     TEXT_BYTES_MAX,
     Memory,
 )
@@ -21,6 +21,7 @@ from transport.hde.typed.predictor import CLOCK, LINE, OWN
 from transport.hde.typed.sheet import SheetReader
 from transport.hde.typed.things import Entity, PatchShape, Shape, Signature
 
+_NOTHING: Final = (0, 0)
 _WORD_BYTES: Final = 8
 _UUID_BYTES: Final = 16
 
@@ -55,7 +56,7 @@ class ContentReader:
             predictor.modes(contexts), sheet.cells(contexts, predictor).tolist(), strict=True
         )
         self._recent: dict[int, int] = {}
-        self._cells: list[tuple[int, int, int, int, int]] = []
+        self._cells: list[int] = []
 
     def read(self, changes: Changes, content: int, entity: Entity, clock_ms: int) -> None:
         """Read the content of one change."""
@@ -138,6 +139,7 @@ class ContentReader:
         if not isinstance(shape, Shape):
             raise BadUnitError("a document in the shape of a patch")
         leaves = base_leaves(self._memory, entity, shape)
+        number_count = len(entity.numbers)
         last: bytes | None = None
         for at, code in zip(signature.places, signature.codes, strict=True):
             if code == codes.REPEAT and last is not None:
@@ -148,6 +150,7 @@ class ContentReader:
                 raise BadUnitError("a leaf with a zero")
             leaves[at] = last = leaf
         self._memory.keep_document(entity, shape, leaves)
+        self._memory.charge(entity, NUMBER_BYTES * (len(entity.numbers) - number_count))
         return join(shape, leaves)
 
     def _patch(self, changes: Changes, entity: Entity) -> int:
@@ -155,27 +158,29 @@ class ContentReader:
         shape = signature.shape
         if not isinstance(shape, PatchShape):
             raise BadUnitError("a patch in the shape of a document")
+        number_count = len(entity.numbers)
+        values = changes.values
         last: Value = None
         for context, kind, code in zip(shape.contexts, shape.kinds, signature.codes, strict=True):
             branch = kind % BRANCH_COUNT
             value: Value
-            if branch in (events.STRING, events.JSON):
+            if branch == events.LONG:
+                value = self._long(entity, context, code)
+            elif branch in (events.STRING, events.JSON):
                 value = last = self._patch_text(entity, context, code, last)
                 self._spend(len(value))
-            elif branch == events.LONG:
-                value = self._long(entity, context, code)
             else:
                 value = self._rare(entity, context, code, branch)
-            changes.values.append(value)
-            changes.branches.append(branch)
-            changes.operations.append(kind // BRANCH_COUNT)
+            values.append(value)
         changes.paths += shape.paths
+        changes.kinds += shape.kinds
+        self._memory.charge(entity, NUMBER_BYTES * (len(entity.numbers) - number_count))
         return len(shape.kinds)
 
     def _patch_text(self, entity: Entity, context: int, code: int, last: Value) -> bytes:
-        base = entity.cells.get(context)
+        base = entity.texts.get(context)
         if code == codes.SAME:
-            if not isinstance(base, bytes):
+            if base is None:
                 raise BadUnitError("a field stays as it was and was never set")
             return base
         if code == codes.REPEAT:
@@ -183,7 +188,7 @@ class ContentReader:
                 raise BadUnitError("a field repeats the first one")
             text = last
         else:
-            text = self._text(entity, context, code, base if isinstance(base, bytes) else b"")
+            text = self._text(entity, context, code, base or b"")
         self._memory.keep_text(entity, context, text)
         return text
 
@@ -225,23 +230,23 @@ class ContentReader:
         if not -codes.VALUE_MAX < value < codes.VALUE_MAX:
             raise BadUnitError("a number that no change has")
         self._recent[context] = value
-        self._cells.append((context, value, own, line, clock))
+        self._cells += (context, value, own, line, clock)
         return value
 
     def _number(self, entity: Entity, context: int, own: int, clock: int) -> int:
-        value = self._cell(context, own, own + entity.steps.get(context, 0), clock)
-        self._memory.keep_step(entity, context, value - own)
+        line = own + entity.numbers.get(context, _NOTHING)[1]
+        value = self._cell(context, own, line, clock)
+        entity.numbers[context] = (value, value - own)
         return value
 
     def _long(self, entity: Entity, context: int, code: int) -> int:
-        if code == codes.LOOSE:
-            (value,) = LONG.unpack(self._sheet.loose(_WORD_BYTES))
-            return int(value)
         if code != codes.LONG:
-            raise BadUnitError(f"a long in code {code}")
-        base = entity.cells.get(context)
-        value = self._number(entity, context, base if isinstance(base, int) else 0, 0)
-        self._memory.keep_cell(entity, context, value)
+            if code != codes.LOOSE:
+                raise BadUnitError(f"a long in code {code}")
+            return int(LONG.unpack(self._sheet.loose(_WORD_BYTES))[0])
+        own, step = entity.numbers.get(context, _NOTHING)
+        value = self._cell(context, own, own + step, 0)
+        entity.numbers[context] = (value, value - own)
         return value
 
     def _rare(self, entity: Entity, context: int, code: int, branch: int) -> Value:
@@ -253,8 +258,6 @@ class ContentReader:
             return float(DOUBLE.unpack(self._sheet.loose(_WORD_BYTES))[0])
         if branch != events.DOUBLE or code not in codes.FIXED_UNITS:
             raise BadUnitError(f"a value of branch {branch} in code {code}")
-        own_context = codes.number_context(code, context)
-        base = entity.cells.get(own_context)
-        number = self._number(entity, own_context, base if isinstance(base, int) else 0, 0)
-        self._memory.keep_cell(entity, own_context, number)
+        context = codes.number_context(code, context)
+        number = self._number(entity, context, entity.numbers.get(context, _NOTHING)[0], 0)
         return number / codes.FIXED_UNITS[code]

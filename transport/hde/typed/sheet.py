@@ -65,7 +65,7 @@ class SheetWriter:
         shapes: Of new signatures and shapes.
         texts: Values of changed fields.
         loose: Bytes that no window would shrink.
-        cells: Numbers of changed fields: context, value, own value, line, clock.
+        cells: Numbers of changed fields, five each: context, value, own value, line, clock.
     """
 
     records: Definitions = field(default_factory=_definitions)
@@ -74,7 +74,7 @@ class SheetWriter:
     shapes: Definitions = field(default_factory=_definitions)
     texts: list[bytes] = field(default_factory=list)
     loose: list[bytes] = field(default_factory=list)
-    cells: list[tuple[int, int, int, int, int]] = field(default_factory=list)
+    cells: list[int] = field(default_factory=list)
     _kinds: list[int] = field(default_factory=list)
     _row_classes: list[bytes] = field(default_factory=list)
     _bits: list[bytes] = field(default_factory=list)

@@ -84,12 +84,22 @@ class Entity:
         shape: Shape of its last document, if it is known.
         places: Which of its leaves differ from the first document of its shape; 16 bits each.
         leaves: Those leaves, joined.
-        cells: Last value of every field that was patched, by context.
-        steps: By how much a number moved last, by context.
+        texts: Last text of every field that was patched, by context.
+        numbers: Last value of a number and by how much it moved, by context.
         charge: Bytes that it is charged with.
     """
 
-    __slots__ = ("cells", "charge", "leaves", "name", "number", "places", "shape", "stamp", "steps")
+    __slots__ = (
+        "charge",
+        "leaves",
+        "name",
+        "number",
+        "numbers",
+        "places",
+        "shape",
+        "stamp",
+        "texts",
+    )
 
     def __init__(self, number: int, name: bytes) -> None:
         self.number = number
@@ -98,8 +108,8 @@ class Entity:
         self.shape: Shape | None = None
         self.places = b""
         self.leaves = b""
-        self.cells: dict[int, bytes | int] = {}
-        self.steps: dict[int, int] = {}
+        self.texts: dict[int, bytes] = {}
+        self.numbers: dict[int, tuple[int, int]] = {}
         self.charge = 0
 
 
