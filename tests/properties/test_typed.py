@@ -4,13 +4,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.log import LogRecord, RecordRange
 from dwcp.hde.events import document_events
 from dwcp.hde.packing import Packer
 from dwcp.hde.streams import Plan, open_stream
+from schemas.changes import set_field
 from schemas.errors import BadUnitError
+from schemas.registry import encode_event
+from streams.replication import encode_batch
 from tests.support.changes import ChangeDice
 from transport.hde.flow import FlowDecoder, FlowEncoder, FlowSettings
 from transport.hde.typed.batch import read_batch, write_batch
+from transport.hde.typed.templates import Templates
 from transport.hde.unit import Level, read_unit_header, unit_bytes_max
 
 LIMIT = 1 << 22
@@ -32,8 +37,9 @@ def test_units_come_back_byte_for_byte(seed: int, count: int, entity_count: int)
 @settings(deadline=None)
 @given(seeds)
 def test_batches_are_put_together_again(seed: int) -> None:
+    templates = Templates()
     for raw in ChangeDice(seed).units(4):
-        batch = read_batch(raw)
+        batch = read_batch(raw, templates)
         assert batch is not None
         assert write_batch(batch) == raw
 
@@ -100,6 +106,26 @@ def test_typed_units_are_much_smaller_than_the_window_alone() -> None:
         sizes[is_typed] = sum(len(encoder.encode(raw)) for raw in units[5:])
 
     assert sizes[True] < 0.7 * sizes[False]
+
+
+def test_a_layout_that_is_learnt_reads_what_the_long_way_reads() -> None:
+    templates = Templates()
+    changes = [
+        {**ChangeDice(1).change(), "operation": "patch", "document": None, "deltas": deltas}
+        for deltas in ([set_field("/a", 7), set_field("/b", "x" * size)] for size in range(62))
+    ]
+    raws = [encode_batch([_range(change, at)], 1 << 20) for at, change in enumerate(changes)]
+
+    for raw in raws:
+        batch = read_batch(raw, templates)
+        assert batch is not None
+        assert write_batch(batch) == raw
+        assert batch.records[0].row_count == 2
+
+
+def _range(change: dict[str, object], at: int) -> RecordRange:
+    value = encode_event("StateBatch", {"producer": "p", "changes": [change, change]})
+    return RecordRange(0, at, at + 1, [LogRecord(at, 1_700_000_000_000, None, value, ())])
 
 
 def test_what_is_no_batch_travels_through_the_window() -> None:

@@ -13,6 +13,7 @@ from transport.hde.choice import Choice
 from transport.hde.typed.batch import read_batch
 from transport.hde.typed.decoder import TypedDecoder
 from transport.hde.typed.encoder import TypedEncoder
+from transport.hde.typed.templates import Templates
 from transport.hde.unit import (
     EPOCH_MASK,
     FLAG_KEY,
@@ -71,6 +72,7 @@ class FlowEncoder:
         self.choice = Choice(self._settings.level > 0, self._settings.is_typed)
         self.epoch = -1
         self.forgotten = 0
+        self._templates = Templates()
         self.reset()
 
     def reset(self) -> None:
@@ -101,7 +103,7 @@ class FlowEncoder:
 
     def _typed_body(self, raw: bytes) -> bytes | None:
         """Return a typed body; None for what is no batch, or would grow."""
-        batch = read_batch(raw)
+        batch = read_batch(raw, self._templates)
         if batch is None:
             return None
         numbers: list[int] = []

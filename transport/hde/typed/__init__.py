@@ -2,7 +2,10 @@
 
 ::
 
-    events    Avro batches to columns and back, byte for byte
+    avro      Avro's building blocks for many values at once
+    deltas    the fields of a patch, and the bytes around their values
+    events    Avro events to columns and back, byte for byte
+    templates patches that look alike, read by one regular expression each
     literals  numbers, times and hex digits inside texts
     integers  columns of integers to class bytes and bits, with numpy
     predictor what the next number of a field will be, and how well that went

@@ -9,17 +9,18 @@ from typing import Any, Final
 import fastavro
 
 from schemas.registry import DECODE_ERRORS, schema
+from transport.hde.typed.avro import longs, prefixed
 from transport.hde.typed.events import (
     Changes,
-    longs,
-    prefixed,
     read_event,
+    read_head,
     to_columns,
     wire_schema,
     write_changes,
     write_event,
 )
 from transport.hde.typed.memory import NAME_BYTES_MAX
+from transport.hde.typed.templates import Templates
 
 ROWS_MAX: Final = 16_384  # of one unit: what memory may grow by before it is trimmed
 RAW_BYTES_MAX: Final = 1 << 24
@@ -70,8 +71,16 @@ def _link_schema() -> Any:
     return wire_schema(schema("LinkBatch"))
 
 
-def read_batch(raw: bytes) -> Batch | None:
-    """Take a unit apart; None if it would not be put together to the same bytes."""
+def read_batch(raw: bytes, templates: Templates) -> Batch | None:
+    """Take a unit apart.
+
+    Args:
+        raw: The unit.
+        templates: What was learnt from the units before.
+
+    Returns:
+        None if it would not be put together to the same bytes.
+    """
     if len(raw) > RAW_BYTES_MAX:
         return None
     source = io.BytesIO(raw)
@@ -89,7 +98,7 @@ def read_batch(raw: bytes) -> Batch | None:
         for part in link["ranges"]
     ]
     batch = Batch(ranges, Changes())
-    _read_events(batch)
+    _read_events(batch, templates)
     if len(batch.changes.change_id) > ROWS_MAX or not _is_in_range(batch):
         return None
     values = [record.value for record in batch.records]
@@ -110,36 +119,33 @@ def _record(record: dict[str, Any]) -> Record:
     )
 
 
-def _read_events(batch: Batch) -> None:
+def _read_events(batch: Batch, templates: Templates) -> None:
     """Take apart the values that are events; those that do not come back stay as they are."""
-    found: list[tuple[Record, list[dict[str, Any]]]] = []
     for record in batch.records:
-        event = None if record.value is None else read_event(record.value)
-        if event is not None:
-            record.writer, record.producer, rows = event
-            record.row_count = len(rows)
-            found.append((record, rows))
-    changes = to_columns([row for _, rows in found for row in rows])
-    alike = _same_again(found, write_changes(changes))
-    if not all(alike):
-        good = [pair for pair, is_alike in zip(found, alike, strict=True) if is_alike]
-        for (record, _), is_alike in zip(found, alike, strict=True):
-            if not is_alike:
-                record.row_count = -1
-        changes = to_columns([row for _, rows in good for row in rows])
-    batch.changes = changes
+        changes = None if record.value is None else _read_event(record, record.value, templates)
+        if changes is not None:
+            record.row_count = len(changes.change_id)
+            batch.changes.extend(changes)
 
 
-def _same_again(
-    found: Sequence[tuple[Record, list[dict[str, Any]]]], written: Sequence[bytes]
-) -> list[bool]:
-    alike, start = [], 0
-    for record, rows in found:
-        end = start + len(rows)
-        again = write_event(record.writer, record.producer, written[start:end])
-        alike.append(again == record.value and _is_usual(record, rows))
-        start = end
-    return alike
+def _read_event(record: Record, value: bytes, templates: Templates) -> Changes | None:
+    head = read_head(value)
+    if head is not None:
+        changes = templates.read(value, head.start, head.row_count)
+        if changes is not None:
+            record.writer, record.producer = head.writer, head.producer
+            return changes
+    event = read_event(value)
+    if event is None:
+        return None
+    record.writer, record.producer, rows = event
+    changes = to_columns(rows)
+    again = write_event(record.writer, record.producer, write_changes(changes))
+    if again != value or not _is_usual(record, rows):
+        return None
+    if rows:
+        templates.learn(changes, 0)
+    return changes
 
 
 def _is_usual(record: Record, rows: Sequence[dict[str, Any]]) -> bool:

@@ -2,17 +2,18 @@
 
 import math
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 from transport.hde.typed import codes
+from transport.hde.typed.deltas import DeltaShape
 from transport.hde.typed.documents import PIECE_END, base_leaves, cut
-from transport.hde.typed.events import Changes, Value
+from transport.hde.typed.events import Value
 from transport.hde.typed.literals import clock_of, read_hex, read_number
 from transport.hde.typed.memory import NUMBER_BYTES, TEXT_BYTES_MAX, Memory
 from transport.hde.typed.sheet import SheetWriter
 from transport.hde.typed.things import Entity, PatchShape, Shape
 
-_NOTHING: Final = (0, 0)
 LONG: Final = struct.Struct(">q")
 DOUBLE: Final = struct.Struct(">d")
 
@@ -58,24 +59,26 @@ class ContentWriter:
         self._sign(shape, tuple(places), tuple(found), is_new=is_new)
         return codes.DOCUMENT
 
-    def patch(self, entity: Entity, changes: Changes, part: slice, clock_ms: int) -> int:
+    def patch(
+        self, entity: Entity, fields: DeltaShape, values: Sequence[Value], clock_ms: int
+    ) -> int:
         """Write the deltas of one change; returns which content a frame has to name."""
         self._clock_ms = clock_ms
         memory = self._memory
-        paths, kinds = tuple(changes.paths[part]), tuple(changes.kinds[part])
-        number = memory.patches.number((paths, kinds))
-        shape = memory.add_patch(paths, kinds) if number is None else memory.patches.item(number)
-        numbers, cells = entity.numbers, self._sheet.cells
+        number = memory.patches.number(fields)
+        shape = memory.add_patch(fields) if number is None else memory.patches.item(number)
+        numbers, steps, cells = entity.numbers, entity.steps, self._sheet.cells
         number_count = len(numbers)
         found: list[int] = []
         last: Value = None
         # The loop that decides how many changes a second there are: long numbers stay in it.
-        for context, value in zip(shape.contexts, changes.values[part], strict=True):
+        for context, value in zip(shape.contexts, values, strict=True):
             kind = type(value)
             if kind is int and -codes.LONG_MAX < value < codes.LONG_MAX:  # type: ignore[operator] # an int
-                own, step = numbers.get(context, _NOTHING)
-                cells += (context, value, own, own + step, 0)  # type: ignore[arg-type] # an int
-                numbers[context] = (value, value - own)  # type: ignore[assignment, operator] # an int
+                own = numbers.get(context, 0)
+                cells += (context, value, own, own + steps.get(context, 0), 0)  # type: ignore[arg-type] # an int
+                numbers[context] = value  # type: ignore[assignment] # an int
+                steps[context] = value - own  # type: ignore[assignment, operator] # an int
                 found.append(codes.LONG)
             elif kind is bytes:
                 found.append(self._patch_text(entity, context, value, last))  # type: ignore[arg-type] # bytes
@@ -113,7 +116,7 @@ class ContentWriter:
     def _shape_number(self, shape: Shape | PatchShape) -> int:
         if isinstance(shape, Shape):
             return shape.serial
-        number = self._memory.patches.number((shape.paths, shape.kinds))
+        number = self._memory.patches.number(shape.fields)
         assert number is not None, "the shape was found there"
         return number
 
@@ -121,8 +124,9 @@ class ContentWriter:
         if isinstance(shape, Shape):
             self._sheet.shapes.names.append(PIECE_END.join(shape.pieces))
             return
-        self._sheet.shapes.numbers.extend((len(shape.kinds), *shape.kinds))
-        self._sheet.shapes.names.extend(shape.paths)
+        kinds = shape.fields.kinds
+        self._sheet.shapes.numbers.extend((len(kinds), *kinds))
+        self._sheet.shapes.names.extend(shape.fields.paths)
 
     def _patch_text(self, entity: Entity, context: int, text: bytes, last: Value) -> int:
         base = entity.texts.get(context, b"")
@@ -161,9 +165,10 @@ class ContentWriter:
     def _number(self, entity: Entity, context: int, number: tuple[int, int, int]) -> None:
         """Write a number: its value, the entity's own last one, and what the clock would say."""
         value, own, clock = number
-        line = own + entity.numbers.get(context, _NOTHING)[1]
+        line = own + entity.steps.get(context, 0)
         self._sheet.cells += (context, value, own, line, clock)
-        entity.numbers[context] = (value, value - own)
+        entity.numbers[context] = value
+        entity.steps[context] = value - own
 
     def _rare(self, entity: Entity, context: int, value: Value) -> int:
         if value is None:
@@ -178,7 +183,7 @@ class ContentWriter:
             number = _fixed(value, unit)
             if number is not None:
                 context = codes.number_context(code, context)
-                own = entity.numbers.get(context, _NOTHING)[0]
+                own = entity.numbers.get(context, 0)
                 self._number(entity, context, (number, own, 0))
                 return code
         self._sheet.loose.append(DOUBLE.pack(value))

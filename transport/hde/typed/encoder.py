@@ -124,8 +124,8 @@ class _Rows:
         """Write all."""
         changes = self._changes
         start = 0
-        for row, count in enumerate(changes.delta_counts):
-            end = start + count
+        for row, shape in enumerate(changes.shapes):
+            end = start + len(shape.kinds)
             self._row(row, start, end)
             start = end
         for column in (
@@ -164,7 +164,9 @@ class _Rows:
         trace_mode = self._write_trace(changes.trace_id[row])
         content = codes.NO_CONTENT
         if end > start:
-            content = self._contents.patch(entity, changes, slice(start, end), self._clock_ms)
+            content = self._contents.patch(
+                entity, changes.shapes[row], changes.values[start:end], self._clock_ms
+            )
         elif document is not None:
             content = self._contents.document(entity, document, self._clock_ms)
         # A plain tuple finds its frame: one is made only when it is new.

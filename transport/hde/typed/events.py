@@ -7,17 +7,20 @@ otherwise, a number written longer than need be) stays as it is.
 
 import io
 import json
+import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import fastavro
 from fastavro.schema import parse_schema, to_parsing_canonical_form
 
 from schemas.registry import DECODE_ERRORS, HEADER_BYTES, written
-from transport.hde.typed.integers import varints
+from transport.hde.typed.avro import longs, prefixed
+from transport.hde.typed.deltas import BRANCH_COUNT, NO_DELTAS, DeltaShape, delta_shape
+from transport.hde.typed.integers import read_varints, varints
 
 _FIELDS: Final = (
     "change_id",
@@ -35,24 +38,17 @@ _FIELDS: Final = (
 _DELTA_FIELDS: Final = ("path", "operation", "value")
 _VALUE_TYPES: Final = ["null", "long", "double", "bytes", "boolean"]
 NULL, LONG, DOUBLE, STRING, BOOLEAN, JSON = range(6)
-BRANCH_COUNT: Final = 6
 _BRANCHES: Final = {type(None): 0, int: 1, float: 2, bytes: 3, bool: 4, dict: 5}
+_COUNT: Final = re.compile(rb"[\x80-\xff]{0,4}[\x00-\x7f]")
+_SHORT_MAX: Final = 0x7E  # the length of a text of up to 63 bytes, as Avro writes it
 _DOUBLE: Final = struct.Struct("<d")
-_LENGTHS: Final = varints(range(4_096))
-_SMALL: Final = varints(range(-64, 4_096))
-_KIND_STARTS: Final = [
-    b"".join(varints(divmod(kind, BRANCH_COUNT))) for kind in range(64 * BRANCH_COUNT)
-]
 
 Value = int | float | bytes | bool | None
 
 
 @dataclass(slots=True)
 class Changes:
-    """Changes as columns; of the deltas all in one, with their counts.
-
-    A delta's kind is its operation * 6 + the branch of its value.
-    """
+    """Changes as columns; the values of all deltas stand in one."""
 
     change_id: list[bytes] = field(default_factory=list)
     entity_id: list[bytes] = field(default_factory=list)
@@ -64,10 +60,25 @@ class Changes:
     hybrid_timestamp: list[int | None] = field(default_factory=list)
     origin_region: list[bytes] = field(default_factory=list)
     trace_id: list[bytes | None] = field(default_factory=list)
-    delta_counts: list[int] = field(default_factory=list)
-    paths: list[bytes] = field(default_factory=list)
-    kinds: list[int] = field(default_factory=list)
+    shapes: list[DeltaShape] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
+
+    def extend(self, other: "Changes") -> None:
+        """Add the rows of other columns."""
+        for name in self.__slots__:
+            getattr(self, name).extend(getattr(other, name))
+
+    def rows(self) -> Iterator["Changes"]:
+        """Yield each row as columns of one."""
+        start = 0
+        for row, shape in enumerate(self.shapes):
+            end = start + len(shape.kinds)
+            one = Changes()
+            for name in self.__slots__[:-1]:
+                getattr(one, name).append(getattr(self, name)[row])
+            one.values = self.values[start:end]
+            yield one
+            start = end
 
 
 def wire_schema(parsed: Any) -> Any:
@@ -116,6 +127,33 @@ def _is_known(change: Any) -> bool:
     return tuple(delta) == _DELTA_FIELDS and delta["value"][:-1] == _VALUE_TYPES
 
 
+class Head(NamedTuple):
+    """What stands before the changes of a batch: `row_count` of them begin at `start`."""
+
+    writer: bytes
+    producer: bytes
+    row_count: int
+    start: int
+
+
+def read_head(value: bytes) -> Head | None:
+    """Read the head of a batch that is written as usual; None for anything else."""
+    layout = layouts().get(value[:HEADER_BYTES])
+    if layout is None or not layout[0] or len(value) <= HEADER_BYTES:
+        return None
+    double_length = value[HEADER_BYTES]
+    if double_length > _SHORT_MAX or double_length % 2:
+        return None
+    end = HEADER_BYTES + 1 + double_length // 2
+    match = _COUNT.match(value, end)
+    if match is None:
+        return None
+    row_count = read_varints(match[0])[0]
+    if row_count <= 0 or longs([row_count])[0] != match[0]:
+        return None
+    return Head(value[:HEADER_BYTES], value[HEADER_BYTES + 1 : end], row_count, match.end())
+
+
 def read_event(value: bytes) -> tuple[bytes, bytes | None, list[dict[str, Any]]] | None:
     """Take an event apart.
 
@@ -141,8 +179,7 @@ def read_event(value: bytes) -> tuple[bytes, bytes | None, list[dict[str, Any]]]
 
 def to_columns(rows: Sequence[dict[str, Any]]) -> Changes:
     """Turn changes as `read_event` gives them into columns."""
-    deltas = [delta for row in rows for delta in row["deltas"]]
-    values = [delta["value"] for delta in deltas]
+    values = [delta["value"] for row in rows for delta in row["deltas"]]
     return Changes(
         change_id=[row["change_id"] for row in rows],
         entity_id=[row["entity_id"] for row in rows],
@@ -154,12 +191,22 @@ def to_columns(rows: Sequence[dict[str, Any]]) -> Changes:
         hybrid_timestamp=[row["hybrid_timestamp"] for row in rows],
         origin_region=[row["origin_region"] for row in rows],
         trace_id=[row["trace_id"] for row in rows],
-        delta_counts=[len(row["deltas"]) for row in rows],
-        paths=[delta["path"] for delta in deltas],
-        kinds=[
-            delta["operation"] * BRANCH_COUNT + _BRANCHES[type(delta["value"])] for delta in deltas
-        ],
+        shapes=[_shape(row["deltas"]) for row in rows],
         values=[value["json"] if type(value) is dict else value for value in values],
+    )
+
+
+def _shape(deltas: Sequence[dict[str, Any]]) -> DeltaShape:
+    if not deltas:
+        return NO_DELTAS
+    return delta_shape(
+        tuple([delta["path"] for delta in deltas]),
+        tuple(
+            [
+                delta["operation"] * BRANCH_COUNT + _BRANCHES[type(delta["value"])]
+                for delta in deltas
+            ]
+        ),
     )
 
 
@@ -190,25 +237,6 @@ def write_event(header: bytes, producer: bytes | None, changes: Sequence[bytes])
     return b"".join((header, *prefixed([producer]), *end))
 
 
-def longs(values: Sequence[int]) -> list[bytes]:
-    """Return each number as an Avro long."""
-    try:
-        if min(values, default=0) >= -64:  # noqa: PLR2004 - what the table begins with
-            return [_SMALL[value + 64] for value in values]
-    except IndexError:
-        pass
-    return varints(values)
-
-
-def prefixed(texts: Sequence[bytes]) -> list[bytes]:
-    """Return each text as Avro bytes."""
-    try:
-        return [_LENGTHS[len(text)] + text for text in texts]
-    except IndexError:
-        lengths = varints([len(text) for text in texts])
-        return [length + text for length, text in zip(lengths, texts, strict=True)]
-
-
 def _optional_texts(texts: Sequence[bytes | None]) -> list[bytes]:
     full = iter(prefixed([text for text in texts if text is not None]))
     return [b"\0" if text is None else b"\2" + next(full) for text in texts]
@@ -220,27 +248,13 @@ def _optional_longs(values: Sequence[int | None]) -> list[bytes]:
 
 
 def _deltas(changes: Changes) -> list[bytes]:
-    if not changes.paths:
-        return [b"\0"] * len(changes.change_id)
-    starts = _kind_starts(changes.kinds)
-    parts = zip(prefixed(changes.paths), starts, _values(changes.values), strict=True)
-    cells = list(map(b"".join, parts))
+    values = _values(changes.values)
     result, start = [], 0
-    counts = longs(changes.delta_counts)
-    for count, written_count in zip(changes.delta_counts, counts, strict=True):
-        end = start + count
-        result.append(b"".join((written_count, *cells[start:end], b"\0")) if count else b"\0")
+    for shape in changes.shapes:
+        end = start + len(shape.kinds)
+        result.append(shape.write(values[start:end]) if end > start else b"\0")
         start = end
     return result
-
-
-def _kind_starts(kinds: Sequence[int]) -> list[bytes]:
-    """Return operation and branch of each delta."""
-    try:
-        return [_KIND_STARTS[kind] for kind in kinds]
-    except IndexError:
-        pairs = [divmod(kind, BRANCH_COUNT) for kind in kinds]
-        return [b"".join(longs(pair)) for pair in pairs]
 
 
 def _values(values: Sequence[Value]) -> list[bytes]:

@@ -8,7 +8,7 @@ from array import array
 from typing import Final
 
 from transport.hde.typed.codes import HAS_NUMBER, number_context
-from transport.hde.typed.events import BRANCH_COUNT
+from transport.hde.typed.deltas import BRANCH_COUNT, DeltaShape
 from transport.hde.typed.predictor import Predictor
 from transport.hde.typed.things import Entity, Frame, PatchShape, Ring, Shape, Signature
 
@@ -121,15 +121,16 @@ class Memory:
         self.shape_bytes += sum(map(len, pieces)) + _PIECE_BYTES * len(pieces)
         return shape
 
-    def add_patch(self, paths: tuple[bytes, ...], kinds: tuple[int, ...]) -> PatchShape:
+    def add_patch(self, fields: DeltaShape) -> PatchShape:
         """Remember a new shape of patches."""
         contexts = tuple(
             self.context((path, _CONTEXT_KINDS[kind % BRANCH_COUNT]))
-            for path, kind in zip(paths, kinds, strict=True)
+            for path, kind in zip(fields.paths, fields.kinds, strict=True)
         )
-        shape = PatchShape(self.patch_count, paths, kinds, contexts)
+        shape = PatchShape(self.patch_count, fields, contexts)
         self.patch_count += 1
-        self.patches.add((paths, kinds), shape)
+        self.patches.add(fields, shape)
+        self.shape_bytes += sum(map(len, fields.paths)) + _PIECE_BYTES * len(fields.paths)
         return shape
 
     def sign(

@@ -6,8 +6,9 @@ from typing import Final
 from schemas.errors import BadUnitError
 from transport.hde.typed import codes, events
 from transport.hde.typed.contents import DOUBLE, LONG
+from transport.hde.typed.deltas import BRANCH_COUNT, NO_DELTAS, DeltaShape, delta_shape
 from transport.hde.typed.documents import PIECE_END, base_leaves, join, leaf_count
-from transport.hde.typed.events import BRANCH_COUNT, Changes, Value
+from transport.hde.typed.events import Changes, Value
 from transport.hde.typed.integers import int_array
 from transport.hde.typed.literals import clock_of, read_hex, read_number, write_hex, write_number
 from transport.hde.typed.memory import (
@@ -21,7 +22,6 @@ from transport.hde.typed.predictor import CLOCK, LINE, OWN
 from transport.hde.typed.sheet import SheetReader
 from transport.hde.typed.things import Entity, PatchShape, Shape, Signature
 
-_NOTHING: Final = (0, 0)
 _WORD_BYTES: Final = 8
 _UUID_BYTES: Final = 16
 
@@ -61,17 +61,17 @@ class ContentReader:
     def read(self, changes: Changes, content: int, entity: Entity, clock_ms: int) -> None:
         """Read the content of one change."""
         self._clock_ms = clock_ms
-        document, delta_count = None, 0
+        document, fields = None, NO_DELTAS
         if content == codes.DOCUMENT:
             document = self._document(entity)
         elif content == codes.PLAIN_DOCUMENT:
             document = self._sheet.text()
         elif content == codes.PATCH:
-            delta_count = self._patch(changes, entity)
+            fields = self._patch(changes.values, entity)
         elif content != codes.NO_CONTENT:
             raise BadUnitError(f"a change with content {content}")
         changes.document.append(document)
-        changes.delta_counts.append(delta_count)
+        changes.shapes.append(fields)
         if document is not None:
             self._spend(len(document))
 
@@ -92,7 +92,7 @@ class ContentReader:
         is_patch, shape_number = sheet.numbers(2)
         if is_patch:
             patch = self._patch_shape(shape_number)
-            found = self._codes(len(patch.kinds))
+            found = self._codes(len(patch.fields.kinds))
             return self._memory.sign(patch, (), found)
         if not self._memory.takes_shapes:
             raise BadUnitError("more shapes of documents than are allowed")
@@ -129,7 +129,7 @@ class ContentReader:
         paths = tuple(self._sheet.name() for _ in kinds)
         if any(len(path) > NAME_BYTES_MAX for path in paths):
             raise BadUnitError("a path that is too long")
-        return self._memory.add_patch(paths, kinds)
+        return self._memory.add_patch(delta_shape(paths, kinds))
 
     # Contents
 
@@ -153,15 +153,15 @@ class ContentReader:
         self._memory.charge(entity, NUMBER_BYTES * (len(entity.numbers) - number_count))
         return join(shape, leaves)
 
-    def _patch(self, changes: Changes, entity: Entity) -> int:
+    def _patch(self, values: list[Value], entity: Entity) -> DeltaShape:
         signature = next(self._signatures)
         shape = signature.shape
         if not isinstance(shape, PatchShape):
             raise BadUnitError("a patch in the shape of a document")
         number_count = len(entity.numbers)
-        values = changes.values
         last: Value = None
-        for context, kind, code in zip(shape.contexts, shape.kinds, signature.codes, strict=True):
+        fields = shape.fields
+        for context, kind, code in zip(shape.contexts, fields.kinds, signature.codes, strict=True):
             branch = kind % BRANCH_COUNT
             value: Value
             if branch == events.LONG:
@@ -172,10 +172,8 @@ class ContentReader:
             else:
                 value = self._rare(entity, context, code, branch)
             values.append(value)
-        changes.paths += shape.paths
-        changes.kinds += shape.kinds
         self._memory.charge(entity, NUMBER_BYTES * (len(entity.numbers) - number_count))
-        return len(shape.kinds)
+        return fields
 
     def _patch_text(self, entity: Entity, context: int, code: int, last: Value) -> bytes:
         base = entity.texts.get(context)
@@ -234,9 +232,10 @@ class ContentReader:
         return value
 
     def _number(self, entity: Entity, context: int, own: int, clock: int) -> int:
-        line = own + entity.numbers.get(context, _NOTHING)[1]
+        line = own + entity.steps.get(context, 0)
         value = self._cell(context, own, line, clock)
-        entity.numbers[context] = (value, value - own)
+        entity.numbers[context] = value
+        entity.steps[context] = value - own
         return value
 
     def _long(self, entity: Entity, context: int, code: int) -> int:
@@ -244,9 +243,10 @@ class ContentReader:
             if code != codes.LOOSE:
                 raise BadUnitError(f"a long in code {code}")
             return int(LONG.unpack(self._sheet.loose(_WORD_BYTES))[0])
-        own, step = entity.numbers.get(context, _NOTHING)
-        value = self._cell(context, own, own + step, 0)
-        entity.numbers[context] = (value, value - own)
+        own = entity.numbers.get(context, 0)
+        value = self._cell(context, own, own + entity.steps.get(context, 0), 0)
+        entity.numbers[context] = value
+        entity.steps[context] = value - own
         return value
 
     def _rare(self, entity: Entity, context: int, code: int, branch: int) -> Value:
@@ -259,5 +259,5 @@ class ContentReader:
         if branch != events.DOUBLE or code not in codes.FIXED_UNITS:
             raise BadUnitError(f"a value of branch {branch} in code {code}")
         context = codes.number_context(code, context)
-        number = self._number(entity, context, entity.numbers.get(context, _NOTHING)[0], 0)
+        number = self._number(entity, context, entity.numbers.get(context, 0), 0)
         return number / codes.FIXED_UNITS[code]

@@ -4,6 +4,7 @@ from collections.abc import Hashable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from schemas.errors import BadUnitError
+from transport.hde.typed.deltas import DeltaShape
 
 Item = TypeVar("Item")
 
@@ -85,7 +86,8 @@ class Entity:
         places: Which of its leaves differ from the first document of its shape; 16 bits each.
         leaves: Those leaves, joined.
         texts: Last text of every field that was patched, by context.
-        numbers: Last value of a number and by how much it moved, by context.
+        numbers: Last value of a number, by context.
+        steps: By how much it moved last.
         charge: Bytes that it is charged with.
     """
 
@@ -98,6 +100,7 @@ class Entity:
         "places",
         "shape",
         "stamp",
+        "steps",
         "texts",
     )
 
@@ -109,16 +112,17 @@ class Entity:
         self.places = b""
         self.leaves = b""
         self.texts: dict[int, bytes] = {}
-        self.numbers: dict[int, tuple[int, int]] = {}
+        # Two dictionaries of plain numbers: the garbage collector leaves those alone.
+        self.numbers: dict[int, int] = {}
+        self.steps: dict[int, int] = {}
         self.charge = 0
 
 
 class PatchShape(NamedTuple):
-    """The fields of a patch: `serial` never comes again, a kind is operation and branch."""
+    """The fields of a patch: `serial` never comes again."""
 
     serial: int
-    paths: tuple[bytes, ...]
-    kinds: tuple[int, ...]
+    fields: DeltaShape
     contexts: tuple[int, ...]
 
 
