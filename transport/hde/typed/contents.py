@@ -30,21 +30,22 @@ class ContentWriter:
         self._sheet = sheet
         self._memory = memory
         self._clock_ms = 0
+        self._keeps_steps = True  # those against another entity's document tell nothing
 
     def document(self, entity: Entity, text: bytes, clock_ms: int) -> int:
         """Write a whole document; returns which content a frame has to name."""
         self._clock_ms = clock_ms
         memory = self._memory
         parts = cut(text)
-        shape = None if parts is None else memory.shapes.get(parts[0])
-        if parts is None or not memory.takes_shapes:
+        shape = None if parts is None else self._shape(parts[0])
+        if parts is None or shape is None:
             self._sheet.texts.append(text)
             return codes.PLAIN_DOCUMENT
-        pieces, leaves = parts
-        is_new = shape is None
-        shape = shape or memory.add_shape(pieces)
+        leaves = parts[1]
+        is_new = shape.first is None
         base = base_leaves(memory, entity, shape)
-        number_count = len(entity.numbers)
+        step_count = len(entity.steps)
+        self._keeps_steps = entity.shape is not None
         places = [at for at, (new, old) in enumerate(zip(leaves, base, strict=True)) if new != old]
         found, last = [], None
         for at in places:
@@ -55,7 +56,7 @@ class ContentWriter:
                 found.append(self._text(entity, shape.contexts[at], leaf, base[at]))
             last = leaf
         memory.keep_document(entity, shape, leaves)
-        memory.charge(entity, NUMBER_BYTES * (len(entity.numbers) - number_count))
+        memory.charge(entity, NUMBER_BYTES * (len(entity.steps) - step_count))
         self._sign(shape, tuple(places), tuple(found), is_new=is_new)
         return codes.DOCUMENT
 
@@ -68,7 +69,8 @@ class ContentWriter:
         number = memory.patches.number(fields)
         shape = memory.add_patch(fields) if number is None else memory.patches.item(number)
         numbers, steps, cells = entity.numbers, entity.steps, self._sheet.cells
-        number_count = len(numbers)
+        number_count = len(numbers) + len(steps)
+        self._keeps_steps = True
         found: list[int] = []
         last: Value = None
         # The loop that decides how many changes a second there are: long numbers stay in it.
@@ -85,9 +87,22 @@ class ContentWriter:
                 last = value
             else:
                 found.append(self._rare(entity, context, value))
-        memory.charge(entity, NUMBER_BYTES * (len(numbers) - number_count))
+        memory.charge(entity, NUMBER_BYTES * (len(numbers) + len(steps) - number_count))
         self._sign(shape, (), tuple(found), is_new=number is None)
         return codes.PATCH
+
+    def _shape(self, pieces: tuple[bytes, ...]) -> Shape | None:
+        """Return the shape of a document; None for one that is seen for the first time.
+
+        Shapes that never come again would push out those that do.
+        """
+        memory = self._memory
+        if not memory.takes_shapes:
+            return None
+        shape = memory.shapes.get(pieces)
+        if shape is None and memory.is_second_sight(hash(pieces)):
+            return memory.add_shape(pieces)
+        return shape
 
     def _sign(
         self,
@@ -167,8 +182,8 @@ class ContentWriter:
         value, own, clock = number
         line = own + entity.steps.get(context, 0)
         self._sheet.cells += (context, value, own, line, clock)
-        entity.numbers[context] = value
-        entity.steps[context] = value - own
+        if self._keeps_steps and not clock:
+            entity.steps[context] = value - own
 
     def _rare(self, entity: Entity, context: int, value: Value) -> int:
         if value is None:
@@ -185,6 +200,7 @@ class ContentWriter:
                 context = codes.number_context(code, context)
                 own = entity.numbers.get(context, 0)
                 self._number(entity, context, (number, own, 0))
+                entity.numbers[context] = number
                 return code
         self._sheet.loose.append(DOUBLE.pack(value))
         return codes.LOOSE

@@ -12,9 +12,9 @@ from transport.hde.typed.deltas import BRANCH_COUNT, DeltaShape
 from transport.hde.typed.predictor import Predictor
 from transport.hde.typed.things import Entity, Frame, PatchShape, Ring, Shape, Signature
 
-ENTITY_BYTES: Final = 700  # of an entity without content, measured: see docs/encoding.md
+ENTITY_BYTES: Final = 600  # of an entity without content, measured: see docs/encoding.md
 TEXT_BYTES: Final = 150  # of a field's text without its bytes
-NUMBER_BYTES: Final = 190
+NUMBER_BYTES: Final = 75  # of a field's number, and of a step
 TEXT_BYTES_MAX: Final = 256  # longer texts are not kept as what others refer to
 NAME_BYTES_MAX: Final = 1_024
 PARTITIONS_MAX: Final = 4_096
@@ -59,6 +59,7 @@ class Memory:
         self.contexts: dict[tuple[bytes, int], int] = {}
         self.shapes: dict[tuple[bytes, ...], Shape] = {}
         self.shape_list: list[Shape] = []
+        self.sights: Ring[int] = Ring(_RING_SIZE)
         self.shape_bytes = 0
         self.last_shape: Shape | None = None
         self.next_offsets: dict[int, int] = {}
@@ -108,6 +109,13 @@ class Memory:
             self.contexts[key] = number
             self.predictor.grow(number + 2)
         return number
+
+    def is_second_sight(self, shape_hash: int) -> bool:
+        """Tell whether this was asked before; the writing end alone asks."""
+        if self.sights.number(shape_hash) is not None:
+            return True
+        self.sights.add(shape_hash, shape_hash)
+        return False
 
     def add_shape(self, pieces: tuple[bytes, ...]) -> Shape:
         """Remember a new shape of documents."""

@@ -46,6 +46,7 @@ class ContentReader:
         self._memory = memory
         self._left_bytes = raw_bytes
         self._clock_ms = 0
+        self._keeps_steps = True
         signatures = [self._signature(number) for number in numbers]
         if sum(len(one.codes) for one in signatures) > raw_bytes:
             raise BadUnitError("more fields than a unit of this size can have")
@@ -139,7 +140,8 @@ class ContentReader:
         if not isinstance(shape, Shape):
             raise BadUnitError("a document in the shape of a patch")
         leaves = base_leaves(self._memory, entity, shape)
-        number_count = len(entity.numbers)
+        step_count = len(entity.steps)
+        self._keeps_steps = entity.shape is not None
         last: bytes | None = None
         for at, code in zip(signature.places, signature.codes, strict=True):
             if code == codes.REPEAT and last is not None:
@@ -150,7 +152,7 @@ class ContentReader:
                 raise BadUnitError("a leaf with a zero")
             leaves[at] = last = leaf
         self._memory.keep_document(entity, shape, leaves)
-        self._memory.charge(entity, NUMBER_BYTES * (len(entity.numbers) - number_count))
+        self._memory.charge(entity, NUMBER_BYTES * (len(entity.steps) - step_count))
         return join(shape, leaves)
 
     def _patch(self, values: list[Value], entity: Entity) -> DeltaShape:
@@ -158,7 +160,8 @@ class ContentReader:
         shape = signature.shape
         if not isinstance(shape, PatchShape):
             raise BadUnitError("a patch in the shape of a document")
-        number_count = len(entity.numbers)
+        number_count = len(entity.numbers) + len(entity.steps)
+        self._keeps_steps = True
         last: Value = None
         fields = shape.fields
         for context, kind, code in zip(shape.contexts, fields.kinds, signature.codes, strict=True):
@@ -172,7 +175,8 @@ class ContentReader:
             else:
                 value = self._rare(entity, context, code, branch)
             values.append(value)
-        self._memory.charge(entity, NUMBER_BYTES * (len(entity.numbers) - number_count))
+        grown = len(entity.numbers) + len(entity.steps) - number_count
+        self._memory.charge(entity, NUMBER_BYTES * grown)
         return fields
 
     def _patch_text(self, entity: Entity, context: int, code: int, last: Value) -> bytes:
@@ -234,8 +238,8 @@ class ContentReader:
     def _number(self, entity: Entity, context: int, own: int, clock: int) -> int:
         line = own + entity.steps.get(context, 0)
         value = self._cell(context, own, line, clock)
-        entity.numbers[context] = value
-        entity.steps[context] = value - own
+        if self._keeps_steps and not clock:
+            entity.steps[context] = value - own
         return value
 
     def _long(self, entity: Entity, context: int, code: int) -> int:
@@ -260,4 +264,5 @@ class ContentReader:
             raise BadUnitError(f"a value of branch {branch} in code {code}")
         context = codes.number_context(code, context)
         number = self._number(entity, context, entity.numbers.get(context, 0), 0)
+        entity.numbers[context] = number
         return number / codes.FIXED_UNITS[code]
