@@ -107,7 +107,6 @@ class LinkConfig(Section):
     credit_mib: int = Field(
         8, ge=1, le=1_024, description="raw MiB under way per incoming link; bounds memory"
     )
-    level: int = Field(3, ge=0, le=19, description="zstd level of the window; 0 sends raw")
     flush_ms: int = Field(25, ge=0, le=10_000, description="least time between units of a link")
     data_streams_min: int = Field(
         1,
@@ -154,6 +153,26 @@ class LinkConfig(Section):
         return self
 
 
+class HdeConfig(Section):
+    """How links encode what they carry; see docs/encoding.md."""
+
+    enabled: bool = Field(default=True, description="false: everything travels raw")
+    compression_level: int = Field(3, ge=0, le=19, description="zstd level; 0: as not enabled")
+    typed: bool = Field(default=True, description="typed deltas where they pay, not only zstd")
+    memory_mib: int = Field(
+        95, ge=1, le=4_096, description="what an end of a flow may remember; peers refuse more"
+    )
+    dictionary_size: int = Field(
+        102_400, ge=0, le=262_144, description="bytes of a trained dictionary; 0: none"
+    )
+    rate_mbit_s: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="what a link carries; above 0, core and link decide the level together",
+    )
+
+
 class RegionConfig(Section):
     """One node of one region."""
 
@@ -165,6 +184,7 @@ class RegionConfig(Section):
     state: StateConfig = StateConfig()
     group: GroupConfig = GroupConfig()
     link: LinkConfig = LinkConfig()
+    hde: HdeConfig = HdeConfig()
     web: WebConfig = WebConfig()
     peers: dict[str, Peer] = Field(
         {}, description="link address of every other region, or a list: of its nodes and paths"

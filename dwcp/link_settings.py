@@ -1,11 +1,12 @@
 """From the configuration of links to what the transport needs."""
 
-from dwcp.config import LinkConfig
+from dwcp.config import HdeConfig, LinkConfig
 from transport.aio.keeper import StreamSettings
 from transport.aio.options import SocketOptions
 from transport.aio.tcp_info import send_buffer_bytes_max
 from transport.amst.limits import SchedulerLimits
 from transport.amst.stream_count import StreamLimits
+from transport.hde.flow import FlowSettings
 
 
 def stream_settings(link: LinkConfig) -> StreamSettings:
@@ -26,3 +27,13 @@ def stream_settings(link: LinkConfig) -> StreamSettings:
 def stream_limits(link: LinkConfig) -> StreamLimits:
     """Return how many data streams the search may try."""
     return StreamLimits(link.data_streams_min, link.data_streams_max, send_buffer_bytes_max())
+
+
+def flow_settings(hde: HdeConfig) -> FlowSettings:
+    """Return how units are encoded."""
+    return FlowSettings(
+        level=hde.compression_level if hde.enabled else 0,
+        is_typed=hde.typed,
+        memory_bytes=hde.memory_mib << 20,
+        rate_bytes_s=hde.rate_mbit_s * 125_000,
+    )

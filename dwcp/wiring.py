@@ -13,7 +13,7 @@ from connectors.kafka import KafkaLog
 from connectors.producer import ProducerSettings, StateProducer
 from dwcp.app_settings import app_settings
 from dwcp.config import RegionConfig
-from dwcp.link_settings import stream_limits, stream_settings
+from dwcp.link_settings import flow_settings, stream_limits, stream_settings
 from dwcp.own_broker import own_broker
 from dwcp.securing import kafka_client, link_tls, neighbour_context, web_guard
 from dwcp.statuses import ownership_json, summed
@@ -28,6 +28,7 @@ from streams.agents.replica import Replica
 from streams.agents.status import SenderStatus
 from streams.agents.steering import LinkSteering, Steered
 from streams.agents.steward import Steward
+from streams.agents.training import training
 from streams.app import build_app, owners
 from streams.kafka_access import node_access
 from streams.node import Gossip, digest_json
@@ -36,6 +37,7 @@ from streams.topics import TopicSettings, topic_specs
 from streams.web.forwarding import Neighbours
 from streams.web.metrics import StatusCollector
 from streams.web.routes import Routes
+from transport.hde.dictionary import Dictionaries
 from transport.session.events import Identity, LinkSettings
 
 log = structlog.get_logger(__name__)
@@ -73,11 +75,13 @@ class RegionNode:
         self._steward = Steward(self._replica, self._on_moved, self._fail)
         self._gossip = Gossip(self._replica.store)
         link = config.link
+        self._dictionaries = Dictionaries(config.hde.dictionary_size)
         limits = LinkSettings(
             heartbeat_ms=link.heartbeat_ms,
             silence_ms=link.silence_ms,
             credit_bytes=link.credit_mib << 20,
-            level=link.level,
+            flow=flow_settings(config.hde),
+            dictionaries=self._dictionaries,
         )
         digest = self._gossip.digest
         self._tls = link_tls(config)

@@ -16,6 +16,7 @@ from tests.simulation.stepping import Job, SteppedLog
 from tests.simulation.timeline import Timeline
 from tests.simulation.violation import Violation
 from tests.simulation.workload import Writer
+from transport.hde.flow import FlowSettings
 from transport.session.events import LinkSettings
 
 REGIONS: Final = ["ams", "iad", "sin"]
@@ -176,7 +177,7 @@ def _draw_profile(dice: Random) -> Profile:
         silence_ms=1_000,
         credit_bytes=dice.choice((600, 3_000, 1 << 20)),
         unit_bytes_max=1 << 20,
-        level=dice.choice((0, 1, 3)),
+        flow=FlowSettings(dice.choice((0, 1, 3)), memory_bytes=1 << 20),
     )
     return Profile(
         partition_count=dice.choice((1, 2)),

@@ -11,6 +11,7 @@ from tests.simulation.violation import Violation
 from transport.amst.ranges import RangeSet
 from transport.amst.reassembly import Reassembler, WholeUnit
 from transport.amst.traffic import Traffic
+from transport.hde.flow import FlowSettings
 from transport.session.control import STATE_FLOW
 from transport.session.events import (
     Acked,
@@ -36,7 +37,11 @@ if TYPE_CHECKING:
 
 UNITS: Final = 60
 SETTINGS: Final = LinkSettings(
-    heartbeat_ms=300, silence_ms=1_000, credit_bytes=3_000, unit_bytes_max=1 << 20, level=0
+    heartbeat_ms=300,
+    silence_ms=1_000,
+    credit_bytes=3_000,
+    unit_bytes_max=1 << 20,
+    flow=FlowSettings(0),
 )
 GIVER: Final = Identity("stripes", "ams", "ams-1", "hash", 1)
 KEEPER: Final = Identity("stripes", "iad", "iad-1", "hash", 1)

@@ -1,6 +1,7 @@
 """Two sessions in one process, and what passes between them."""
 
 from dataclasses import replace
+from typing import Any
 
 from transport.frame import Frame, FrameDecoder
 from transport.session.events import Event, Identity, LinkSettings, Unit
@@ -36,7 +37,7 @@ def tell(
     return target.receive_control(source.control_to_send(), now_ns, wall_ms)
 
 
-def established(**settings: int) -> tuple[OutboundSession, InboundSession]:
+def established(**settings: Any) -> tuple[OutboundSession, InboundSession]:
     """Return both ends after the handshake."""
     changed = replace(SETTINGS, **settings)
     out, into = outbound(settings=changed), inbound(settings=changed)

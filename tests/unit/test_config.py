@@ -97,7 +97,12 @@ REFUSED: dict[str, tuple[Json, str, Any, str]] = {
         "give at least three times link.heartbeat_ms, 6000",
     ),
     "no credit": (with_fields(link={"credit_mib": 0}), "link.credit_mib", 0, "equal to 1"),
-    "level too high": (with_fields(link={"level": 20}), "link.level", 20, "equal to 19"),
+    "level too high": (
+        with_fields(hde={"compression_level": 20}),
+        "hde.compression_level",
+        20,
+        "equal to 19",
+    ),
     "flush backwards": (with_fields(link={"flush_ms": -1}), "link.flush_ms", -1, "equal to 0"),
     "web port": (with_fields(web={"port": 70_000}), "web.port", 70_000, "equal to 65535"),
     "peers a list": (with_fields(peers=["a"]), "peers", ["a"], "valid dictionary"),
@@ -261,7 +266,7 @@ def test_the_shared_hash_covers_what_must_be_equal_and_nothing_else() -> None:
     plain = hash_of()
 
     assert parse_config({"region": "us-east"}).shared_hash == plain
-    assert hash_of(node="n", web={"port": 1}, link={"level": 9}) == plain
+    assert hash_of(node="n", web={"port": 1}, hde={"compression_level": 9}) == plain
     assert hash_of(cluster="other") != plain
     assert hash_of(state={"partition_count": 8}) != plain
     assert hash_of(state={"retention_hours": 1}) != plain

@@ -9,6 +9,7 @@ from tests.support.sessions import established, inbound, ship, tell
 from transport.amst.objects import OutgoingObject
 from transport.amst.reassembly import FlowReport
 from transport.frame import Frame, FrameType, encode_frame
+from transport.hde.flow import FlowSettings
 from transport.hde.unit import FLAG_KEY, HEADER, Level
 from transport.session.control import FIRST_OBJECT_FLOW, LOG_FLOW
 from transport.session.events import (
@@ -64,7 +65,7 @@ def test_a_unit_that_hides_its_size_from_the_credit_breaks_the_protocol() -> Non
 @pytest.mark.parametrize("level", [0, 1, 3, 19])
 @pytest.mark.parametrize("size", [0, 1, 1_000, 140_000, 1_000_000])
 def test_a_unit_that_does_not_shrink_is_taken(level: int, size: int) -> None:
-    out, into = established(level=level)
+    out, into = established(flow=FlowSettings(level))
     noise = Random(1).randbytes(size)
 
     assert into.decode(ship(out, into, noise)) == noise

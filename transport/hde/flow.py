@@ -10,12 +10,14 @@ from typing import Final
 
 from schemas.errors import BadUnitError
 from transport.hde.choice import Choice
+from transport.hde.dictionary import Dictionaries, pack_dictionary, unpack_dictionary
 from transport.hde.typed.batch import read_batch
 from transport.hde.typed.decoder import TypedDecoder
 from transport.hde.typed.encoder import TypedEncoder
 from transport.hde.typed.templates import Templates
 from transport.hde.unit import (
     EPOCH_MASK,
+    FLAG_CARRIED,
     FLAG_KEY,
     Level,
     UnitHeader,
@@ -34,7 +36,10 @@ from transport.hde.window import (
     unpack_typed,
 )
 
-MEMORY_BYTES: Final = 100_000_000
+MEMORY_BYTES: Final = 95 << 20  # about the 100 MB that a connection may take, by design
+_SOON: Final = 256  # units; an epoch that ends so soon may have ended because of how it began
+_REFUSED_MAX: Final = 3
+_SAMPLED_UNITS: Final = 200
 _MIB: Final = 1 << 20
 
 
@@ -47,12 +52,14 @@ class FlowSettings:
         window_log: Window size as a power of two.
         is_typed: Use the typed level where it pays.
         memory_bytes: What the typed level may remember, on each end.
+        rate_bytes_s: What the link can carry, 0 when nobody knows; see `choice`.
     """
 
     level: int = LEVEL
     window_log: int = WINDOW_LOG
     is_typed: bool = True
     memory_bytes: int = MEMORY_BYTES
+    rate_bytes_s: float = 0.0
 
 
 class FlowEncoder:
@@ -60,6 +67,7 @@ class FlowEncoder:
 
     Args:
         settings: Limits.
+        dictionaries: Of the node; none of its own makes a flow that uses none.
 
     Attributes:
         epoch: Number of the epoch, modulo 65,536.
@@ -67,9 +75,19 @@ class FlowEncoder:
         forgotten: Entities that the typed level had to forget so far.
     """
 
-    def __init__(self, settings: FlowSettings | None = None) -> None:
+    def __init__(
+        self, settings: FlowSettings | None = None, dictionaries: Dictionaries | None = None
+    ) -> None:
         self._settings = settings or FlowSettings()
-        self.choice = Choice(self._settings.level > 0, self._settings.is_typed)
+        self._dictionaries = dictionaries or Dictionaries(0)
+        self._distrusted: set[int] = set()
+        self._carried: set[int] = set()
+        self._named = 0
+        self._refused = 0
+        self._number = 0
+        self._typed: TypedEncoder | None = None
+        one = self._settings
+        self.choice = Choice(one.level > 0, one.is_typed, one.rate_bytes_s)
         self.epoch = -1
         self.forgotten = 0
         self._templates = Templates()
@@ -77,19 +95,54 @@ class FlowEncoder:
 
     def reset(self) -> None:
         """Begin a new epoch: the next unit is a key unit."""
+        if 0 < self._number <= _SOON:
+            self._learn_refusal()
+        else:
+            self._refused = 0
         self.epoch = (self.epoch + 1) & EPOCH_MASK
         self._number = 0
-        self._window = WindowWriter(max(self._settings.level, 1), self._settings.window_log)
-        self._typed: TypedEncoder | None = None
+        newest = self._dictionaries.newest
+        self._named = 0 if newest in self._distrusted else newest
+        dictionary = self._dictionaries.get(self._named) or b""
+        level = max(self._settings.level, 1)
+        self._window = WindowWriter(level, self._settings.window_log, dictionary)
+        self._typed = None
+
+    def _learn_refusal(self) -> None:
+        """Leave out what the peer may have refused, so that no flow is stuck for ever."""
+        if self._named:
+            self._distrusted.add(self._named)
+            self._carried.discard(self._named)
+        self._refused += 1
+        if self._refused >= _REFUSED_MAX:
+            self.choice.is_typed = False
 
     def encode(self, raw: bytes) -> bytes:
         """Encode one unit; heavy, and zstd releases the GIL while it works."""
         level, body = self._body(self.choice.pick(raw), raw)
         flags = 0 if self._number else FLAG_KEY
-        unit = pack_unit((level, flags, self.epoch, self._number), raw, body)
+        named = 0 if self._number else self._named
+        carried = self._carry(len(raw) - len(body))
+        if carried:
+            flags |= FLAG_CARRIED
+        place = (level, flags, self.epoch, self._number)
+        unit = pack_unit(place, raw, carried + body, dictionary=named)
         self._number += 1
         self.choice.learn(level, len(raw), len(unit))
         return unit
+
+    def _carry(self, room_bytes: int) -> bytes:
+        """Return the newest dictionary, if the peer lacks it and there is room for it."""
+        name = self._dictionaries.newest
+        dictionary = self._dictionaries.get(name)
+        if name in self._carried or name == self._named or dictionary is None:
+            return b""
+        packed = pack_dictionary(dictionary)
+        if len(packed) > room_bytes:
+            return b""
+        self._carried.add(name)
+        self._distrusted.discard(name)
+        return packed
 
     def _body(self, level: Level, raw: bytes) -> tuple[Level, bytes]:
         if level is Level.TYPED:
@@ -98,6 +151,7 @@ class FlowEncoder:
                 return level, typed
             level = Level.WINDOW
         if level is Level.WINDOW:
+            self._sample(raw)
             return level, self._window.write(raw)
         return Level.RAW, raw
 
@@ -113,11 +167,17 @@ class FlowEncoder:
             numbers.append(memory_mib)
         content, beside, forgotten = self._typed.encode(batch)
         self.forgotten += forgotten
+        self._sample(content)
         body = pack_typed(self._window, numbers, content, beside)
         if len(body) > body_bytes_max(len(raw)):
             self.reset()  # what both ends remember is no longer alike
             return None
         return body
+
+    def _sample(self, content: bytes) -> None:
+        """Sample what the beginning of an epoch says: that is what a dictionary is for."""
+        if self._number < _SAMPLED_UNITS:
+            self._dictionaries.sample(content)
 
 
 class FlowDecoder:
@@ -126,14 +186,21 @@ class FlowDecoder:
     Args:
         raw_bytes_max: Largest unit accepted.
         settings: Limits.
+        dictionaries: Of the node; those that units carry are held there.
 
     Attributes:
         epoch: Number of the epoch that can be decoded now, -1 for none.
     """
 
-    def __init__(self, raw_bytes_max: int, settings: FlowSettings | None = None) -> None:
+    def __init__(
+        self,
+        raw_bytes_max: int,
+        settings: FlowSettings | None = None,
+        dictionaries: Dictionaries | None = None,
+    ) -> None:
         self._raw_bytes_max = raw_bytes_max
         self._settings = settings or FlowSettings()
+        self._dictionaries = dictionaries or Dictionaries(0)
         self.epoch = -1
 
     def decode(self, unit: bytes) -> bytes:
@@ -147,7 +214,7 @@ class FlowDecoder:
         epoch, self.epoch = self.epoch, -1  # until it is known to be good
         check_raw_bytes(header, self._raw_bytes_max)
         if header.is_key:
-            self._window = WindowReader(self._settings.window_log)
+            self._window = WindowReader(self._settings.window_log, self._dictionary(header))
             self._typed: TypedDecoder | None = None
             self._number = 0
         elif header.epoch != epoch:
@@ -155,10 +222,23 @@ class FlowDecoder:
             raise BadUnitError(f"a unit of epoch {header.epoch} without its key unit")
         if header.number != self._number:
             raise BadUnitError(f"unit {header.number} came where unit {self._number} belongs")
-        raw = check_raw(header, self._content(header, unit[header.body_start :]))
+        body, dictionary = unit[header.body_start :], b""
+        if header.flags & FLAG_CARRIED:
+            dictionary, body = unpack_dictionary(body)
+        raw = check_raw(header, self._content(header, body))
+        if dictionary:
+            self._dictionaries.hold(dictionary)
         self.epoch = header.epoch
         self._number += 1
         return raw
+
+    def _dictionary(self, header: UnitHeader) -> bytes:
+        if not header.dictionary:
+            return b""
+        dictionary = self._dictionaries.get(header.dictionary)
+        if dictionary is None:
+            raise BadUnitError(f"dictionary {header.dictionary:016x} is not held here")
+        return dictionary
 
     def _content(self, header: UnitHeader, body: bytes) -> bytes:
         if header.codec == Level.RAW:

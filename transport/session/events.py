@@ -7,6 +7,8 @@ from typing import NamedTuple
 from schemas.registry import Record
 from transport.amst.reassembly import FlowReport
 from transport.frame import Header
+from transport.hde.dictionary import Dictionaries
+from transport.hde.flow import FlowSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,16 @@ class LinkSettings:
         silence_ms: Silence that ends the session; at least three heartbeats.
         credit_bytes: Raw bytes that may be under way and not yet durable.
         unit_bytes_max: Largest raw unit; one record of the origin's log has to fit.
-        level: zstd level of the flow's window; 0 sends raw.
+        flow: How units are encoded.
+        dictionaries: Of the node, for all its flows.
     """
 
     heartbeat_ms: int = 1_000
     silence_ms: int = 5_000
     credit_bytes: int = 8 << 20
     unit_bytes_max: int = 16 << 20
-    level: int = 3
+    flow: FlowSettings = FlowSettings()  # noqa: RUF009 - it is frozen
+    dictionaries: Dictionaries | None = None
 
 
 @dataclass(frozen=True, slots=True)

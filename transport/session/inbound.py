@@ -64,7 +64,7 @@ class InboundSession(ControlConnection):
         self._received_bytes = 0
         self._credit_bytes = settings.credit_bytes
         self._dead_epoch: int | None = None
-        self._flow = FlowDecoder(settings.unit_bytes_max)
+        self._flow = FlowDecoder(settings.unit_bytes_max, settings.flow, settings.dictionaries)
 
     def receive_control(self, data: bytes, now_ns: int, wall_ms: int) -> list[Event]:
         """Take bytes of the control connection.

@@ -7,7 +7,7 @@ from schemas.registry import Record
 from transport.amst.objects import OutgoingObject
 from transport.amst.reassembly import FlowReport
 from transport.frame import Frame, FrameType, encode_frame
-from transport.hde.flow import FlowEncoder, FlowSettings
+from transport.hde.flow import FlowEncoder
 from transport.messages import (
     PROTOCOL_MAX,
     PROTOCOL_MIN,
@@ -57,7 +57,7 @@ class OutboundSession(ControlConnection):
         self.encoded_bytes = 0
         self._credit_bytes = 0
         self._next_object_flow = FIRST_OBJECT_FLOW
-        self._encoder = FlowEncoder(FlowSettings(settings.level))
+        self._encoder = FlowEncoder(settings.flow, settings.dictionaries)
         self._send(
             FrameType.HELLO,
             {
@@ -106,6 +106,10 @@ class OutboundSession(ControlConnection):
         self.raw_bytes += len(raw)
         self.encoded_bytes += len(unit)
         return unit
+
+    def report_encoding(self, encode_ns: int) -> None:
+        """Tell how much CPU the last unit took: the next level is chosen by it."""
+        self._encoder.choice.report(encode_ns)
 
     def begin_epoch(self) -> None:
         """Forget the window; the next unit is a key unit. Not while `encode_unit` runs."""

@@ -14,6 +14,7 @@ FIXED2   a double as hundredths, against a guess
 FIXED6   a double as millionths, against a guess
 LOOSE    8 bytes: a double, or a very long long
 NULL, TRUE, FALSE  nothing
+MOVED    how far away the leaf stood in the document before
 ======== ===================================================================
 """
 
@@ -33,10 +34,13 @@ from typing import Final
     NULL,
     TRUE,
     FALSE,
-) = range(13)
+    MOVED,
+) = range(14)
 
-CODE_COUNT: Final = 13
-HAS_NUMBER: Final = frozenset((NUMBER, KNOWN, LONG, FIXED2, FIXED6))
+CODE_COUNT: Final = 14
+HAS_NUMBER: Final = frozenset((NUMBER, KNOWN, LONG, FIXED2, FIXED6, MOVED))
+MOVES_CONTEXT: Final = 0  # one for all moves: lists move as a whole
+MOVED_BYTES_MIN: Final = 7  # shorter leaves are alike by chance
 FIXED_UNITS: Final = {FIXED2: 100, FIXED6: 1_000_000}
 LONG_MAX: Final = 1 << 60
 VALUE_MAX: Final = 1 << 61
@@ -54,4 +58,6 @@ NO_KEY, KEY_IS_ENTITY, OTHER_KEY = range(3)
 
 def number_context(code: int, context: int) -> int:
     """Return the context of a cell's number: some codes have one beside that of the field."""
+    if code == MOVED:
+        return MOVES_CONTEXT
     return context + 1 if code in (KNOWN, FIXED6) else context

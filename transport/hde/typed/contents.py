@@ -47,11 +47,15 @@ class ContentWriter:
         step_count = len(entity.steps)
         self._keeps_steps = entity.shape is not None
         places = [at for at, (new, old) in enumerate(zip(leaves, base, strict=True)) if new != old]
+        where = {leaf: at for at, leaf in enumerate(base)} if places else {}
         found, last = [], None
         for at in places:
             leaf = leaves[at]
             if leaf == last:
                 found.append(codes.REPEAT)
+            elif leaf in where and len(leaf) >= codes.MOVED_BYTES_MIN:
+                self._sheet.cells += (codes.MOVES_CONTEXT, where[leaf] - at, 0, 0, 0)
+                found.append(codes.MOVED)
             else:
                 found.append(self._text(entity, shape.contexts[at], leaf, base[at]))
             last = leaf

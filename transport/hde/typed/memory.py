@@ -66,6 +66,7 @@ class Memory:
         self.record_time_ms = 0
         self._lot = 1
         self.predictor = Predictor()
+        self.context((b"", -1))  # MOVES_CONTEXT
 
     @property
     def takes_shapes(self) -> bool:

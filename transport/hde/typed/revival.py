@@ -139,13 +139,19 @@ class ContentReader:
         shape = signature.shape
         if not isinstance(shape, Shape):
             raise BadUnitError("a document in the shape of a patch")
-        leaves = base_leaves(self._memory, entity, shape)
+        base = base_leaves(self._memory, entity, shape)
+        leaves = base.copy()
         step_count = len(entity.steps)
         self._keeps_steps = entity.shape is not None
         last: bytes | None = None
         for at, code in zip(signature.places, signature.codes, strict=True):
             if code == codes.REPEAT and last is not None:
                 leaf = last
+            elif code == codes.MOVED:
+                source = at + self._cell(codes.MOVES_CONTEXT, 0, 0, 0)
+                if not 0 <= source < len(base):
+                    raise BadUnitError(f"a leaf that moved from {source} of {len(base)}")
+                leaf = base[source]
             else:
                 leaf = self._text(entity, shape.contexts[at], code, leaves[at])
             if b"\0" in leaf:
