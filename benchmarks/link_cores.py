@@ -28,6 +28,7 @@ from transport.amst.reassembly import Reassembler
 from transport.amst.scheduler import SendScheduler
 from transport.amst.traffic import Traffic
 from transport.frame import Frame, FrameDecoder, FrameType, encode_frame
+from transport.hde.flow import FlowSettings
 from transport.session.control import STATE_FLOW
 from transport.session.events import Identity, LinkSettings, Reported
 from transport.session.inbound import InboundSession, flow_limits
@@ -42,7 +43,7 @@ class Pair:
     """Both ends of a session, established."""
 
     def __init__(self, level: int) -> None:
-        settings = LinkSettings(level=level)
+        settings = LinkSettings(flow=FlowSettings(level))
         self.out = OutboundSession(Identity("b", "a", "a-1", "h", 1), "b", settings, 0)
         self.into = InboundSession(Identity("b", "b", "b-1", "h", 1), settings, bytes(16), 0)
         self.into.receive_control(self.out.control_to_send(), 0, 0)

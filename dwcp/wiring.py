@@ -126,6 +126,7 @@ class RegionNode:
             await self._prepare_topics()
             producer = await stack.enter_async_context(self._producer())
             stack.push_async_callback(self._steward.close)
+            await stack.enter_async_context(training(self._dictionaries))
             await self._listen()
             stack.push_async_callback(self._receiver.stop)
             await stack.enter_async_context(self._app(producer))
