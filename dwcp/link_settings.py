@@ -6,7 +6,9 @@ from transport.aio.options import SocketOptions
 from transport.aio.tcp_info import send_buffer_bytes_max
 from transport.amst.limits import SchedulerLimits
 from transport.amst.stream_count import StreamLimits
+from transport.hde.dictionary import Dictionaries
 from transport.hde.flow import FlowSettings
+from transport.session.events import LinkSettings
 
 
 def stream_settings(link: LinkConfig) -> StreamSettings:
@@ -29,11 +31,17 @@ def stream_limits(link: LinkConfig) -> StreamLimits:
     return StreamLimits(link.data_streams_min, link.data_streams_max, send_buffer_bytes_max())
 
 
-def flow_settings(hde: HdeConfig) -> FlowSettings:
-    """Return how units are encoded."""
-    return FlowSettings(
-        level=hde.compression_level if hde.enabled else 0,
-        is_typed=hde.typed,
-        memory_bytes=hde.memory_mib << 20,
-        rate_bytes_s=hde.rate_mbit_s * 125_000,
+def session_settings(link: LinkConfig, hde: HdeConfig, dictionaries: Dictionaries) -> LinkSettings:
+    """Return the limits of all sessions, and how their units are encoded."""
+    return LinkSettings(
+        heartbeat_ms=link.heartbeat_ms,
+        silence_ms=link.silence_ms,
+        credit_bytes=link.credit_mib << 20,
+        flow=FlowSettings(
+            level=hde.compression_level if hde.enabled else 0,
+            is_typed=hde.typed,
+            memory_bytes=hde.memory_mib << 20,
+            rate_bytes_s=hde.rate_mbit_s * 125_000,
+        ),
+        dictionaries=dictionaries,
     )

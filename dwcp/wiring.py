@@ -13,7 +13,7 @@ from connectors.kafka import KafkaLog
 from connectors.producer import ProducerSettings, StateProducer
 from dwcp.app_settings import app_settings
 from dwcp.config import RegionConfig
-from dwcp.link_settings import flow_settings, stream_limits, stream_settings
+from dwcp.link_settings import session_settings, stream_limits, stream_settings
 from dwcp.own_broker import own_broker
 from dwcp.securing import kafka_client, link_tls, neighbour_context, web_guard
 from dwcp.statuses import ownership_json, summed
@@ -38,7 +38,7 @@ from streams.web.forwarding import Neighbours
 from streams.web.metrics import StatusCollector
 from streams.web.routes import Routes
 from transport.hde.dictionary import Dictionaries
-from transport.session.events import Identity, LinkSettings
+from transport.session.events import Identity
 
 log = structlog.get_logger(__name__)
 
@@ -76,13 +76,7 @@ class RegionNode:
         self._gossip = Gossip(self._replica.store)
         link = config.link
         self._dictionaries = Dictionaries(config.hde.dictionary_size)
-        limits = LinkSettings(
-            heartbeat_ms=link.heartbeat_ms,
-            silence_ms=link.silence_ms,
-            credit_bytes=link.credit_mib << 20,
-            flow=flow_settings(config.hde),
-            dictionaries=self._dictionaries,
-        )
+        limits = session_settings(link, config.hde, self._dictionaries)
         digest = self._gossip.digest
         self._tls = link_tls(config)
         self._guard = web_guard(config)
