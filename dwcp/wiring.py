@@ -20,6 +20,7 @@ from dwcp.statuses import ownership_json, summed
 from schemas.errors import ConfigError, DwcpError
 from schemas.registry import Record
 from streams.agents.credentials import use_credentials
+from streams.agents.encoding import training
 from streams.agents.incoming import Incoming
 from streams.agents.moves import Moves
 from streams.agents.outgoing import Outgoing, PeerLinks
@@ -28,7 +29,6 @@ from streams.agents.replica import Replica
 from streams.agents.status import SenderStatus
 from streams.agents.steering import LinkSteering, Steered
 from streams.agents.steward import Steward
-from streams.agents.training import training
 from streams.app import build_app, owners
 from streams.kafka_access import node_access
 from streams.node import Gossip, digest_json

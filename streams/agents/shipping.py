@@ -12,6 +12,7 @@ from connectors.log import RecordRange
 from schemas.errors import DwcpError, LinkClosedError, LinkError
 from schemas.log_trouble import LogTruncatedError, RetentionOverrunError
 from streams import topics
+from streams.agents.encoding import encode_timed
 from streams.agents.outgoing import Outgoing
 from streams.replication import encode_batch
 from transport.aio.connection import dial, flush_control, pump_control
@@ -278,7 +279,7 @@ class Shipping:
         due = time.monotonic() + self._outgoing.flush_ms / 1_000
         raw = encode_batch(ranges, topics.SHIPPED_BYTES_MAX)
         before = session.encoded_bytes
-        unit = await asyncio.to_thread(_encode, session, raw)
+        unit = await asyncio.to_thread(encode_timed, session, raw)
         is_behind = any(part.to_offset < self._ends.get(part.partition, 0) for part in ranges)
         traffic = Traffic.CATCH_UP if is_behind else Traffic.STATE
         self._streams.submit(STATE_FLOW, traffic, unit)
@@ -296,11 +297,3 @@ class Shipping:
                 while not self._streams.scheduler.is_drained:
                     self._reported.clear()
                     await self._reported.wait()
-
-
-def _encode(session: OutboundSession, raw: bytes) -> bytes:
-    """Encode in a thread of its own, whose CPU tells which level pays."""
-    began_ns = time.thread_time_ns()
-    unit = session.encode_unit(raw)
-    session.report_encoding(time.thread_time_ns() - began_ns)
-    return unit
