@@ -12,6 +12,7 @@ from benchmarks.wan.emulator import why_missing
 
 WARM_UP_S = 3.0
 WARM_UP_LOOPBACK_S = 0.5
+_TLS = ", TLS 1.3"
 
 
 def chosen_scenarios(names: Sequence[str], *, is_quick: bool) -> tuple[list[Scenario], str]:
@@ -93,7 +94,12 @@ def _extras(figures: Figures) -> Figures:
 
 def _raw_like(row: dict[str, Any], rows: list[dict[str, Any]]) -> float:
     """Return the goodput of raw sockets with as many streams, or else of the best of them."""
-    raw = [one for one in rows if one["rival"].startswith("raw")]
+    is_encrypted = row["rival"].endswith(_TLS)
+    raw = [
+        one
+        for one in rows
+        if one["rival"].startswith("raw") and one["rival"].endswith(_TLS) == is_encrypted
+    ]
     alike = [one for one in raw if one["streams"] == row["streams"] and not row["finds_streams"]]
     return max((one["goodput_mbit_s"] for one in alike or raw), default=0.0)
 

@@ -15,6 +15,7 @@ import sys
 
 import structlog
 
+from benchmarks.link.encryption import link_tls
 from benchmarks.link.receiving_end import Receiver
 from benchmarks.link.sending_end import Sender
 from transport.aio.memory import keep_large_buffers
@@ -25,10 +26,11 @@ async def main(role: str, *words: str) -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     keep_large_buffers()
     if role == "receive":
-        await Receiver().run(words[0])
+        await Receiver(link_tls("b")).run(words[0])
     else:
         host, port, streams, control, *loads = words
-        await Sender(int(streams), control, loads or ["full"]).run(f"{host}:{port}")
+        sender = Sender(int(streams), control, loads or ["full"], link_tls("a"))
+        await sender.run(f"{host}:{port}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import sys
 import threading
 from typing import Any
 
+from benchmarks.link.encryption import link_tls
 from benchmarks.link.worker import BLOCK_BYTES, ask_control, serve_marks
 from transport.aio.tcp_info import read_tcp_info
 
@@ -17,9 +18,12 @@ from transport.aio.tcp_info import read_tcp_info
 def receive(host: str, stream_count: int) -> None:
     """Take bytes and count them."""
     counts = [0] * stream_count
+    tls = link_tls("b")
     listener = socket.create_server((host, 0), backlog=64)
 
     def take(number: int, connection: socket.socket) -> None:
+        if tls is not None:
+            connection = tls.server_context().wrap_socket(connection, server_side=True)
         buffer = bytearray(BLOCK_BYTES)
         while size := connection.recv_into(buffer):
             counts[number] += size
@@ -62,7 +66,8 @@ def _connect(host: str, port: int, control: str) -> socket.socket:
     connection = socket.socket()
     ask_control(connection, control)
     connection.connect((host, port))
-    return connection
+    tls = link_tls("a")
+    return connection if tls is None else tls.client_context().wrap_socket(connection)
 
 
 if __name__ == "__main__":

@@ -37,9 +37,13 @@ def run_module(
     missing = why_missing()
     if missing is not None:
         sys.exit(missing)
-    rows = measure(options)
+    machine_and_rows(measure(options), is_json=options.json)
+
+
+def machine_and_rows(rows: list[Row], *, is_json: bool) -> None:
+    """Show rows to people, and if asked to machines, with what the figures depend on."""
     console.print(_table(rows))
-    if options.json:
+    if is_json:
         sys.stdout.write(json.dumps({"machine": machine(), "rows": rows}) + "\n")
 
 

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.link.encryption import VARIABLE, make_certificates
 from benchmarks.link.scenarios import Scenario
 from benchmarks.link.site import Site
 
@@ -43,6 +46,16 @@ class Rival:
 def _pair(module: str) -> Callable[[Site, Scenario, int, Window], Figures]:
     def run(site: Site, scenario: Scenario, streams: int, window: Window) -> Figures:
         return measure_pair(site, module, (streams,), (streams, scenario.control), window)
+
+    return run
+
+
+def _encrypted(module: str) -> Callable[[Site, Scenario, int, Window], Figures]:
+    def run(site: Site, scenario: Scenario, streams: int, window: Window) -> Figures:
+        with tempfile.TemporaryDirectory(prefix="dwcp-bench-") as folder:
+            make_certificates(Path(folder) / "certs")
+            site.environ[VARIABLE] = str(Path(folder) / "certs")
+            return measure_pair(site, module, (streams,), (streams, scenario.control), window)
 
     return run
 
@@ -136,5 +149,10 @@ def rivals(scenario: Scenario) -> list[Rival]:
         found += [Rival("iperf3", n, _iperf) for n in (1, 4)]
     ours = _pair("benchmarks.link.ours")
     if scenario.shape is None:
-        return [*found, Rival(OURS, 4, ours)]
+        return [
+            *found,
+            Rival(OURS, 4, ours),
+            Rival("raw blocking sockets, TLS 1.3", 4, _encrypted("benchmarks.link.raw")),
+            Rival(f"{OURS}, TLS 1.3", 4, _encrypted("benchmarks.link.ours")),
+        ]
     return [*found, Rival(OURS, 1, ours), Rival(OURS, 0, ours, is_searching=True)]

@@ -60,11 +60,13 @@ class Site:
     Attributes:
         host: Where the receiver listens.
         wan: The emulator, where there is one.
+        environ: What processes find in their environment beside our own.
     """
 
     def __init__(self, host: str = _LOOPBACK, wan: EmulatedWan | None = None) -> None:
         self.host = host
         self.wan = wan
+        self.environ: dict[str, str] = {}
 
     def command(self, side: Side, argv: Sequence[str]) -> "subprocess.Popen[str]":
         """Start a process on one side, with pipes to it."""
@@ -72,7 +74,7 @@ class Site:
             "stdin": subprocess.PIPE,
             "stdout": subprocess.PIPE,
             "text": True,
-            "env": os.environ | {"PYTHONPATH": _ROOT},
+            "env": os.environ | {"PYTHONPATH": _ROOT} | self.environ,
         }
         if self.wan is not None:
             process: subprocess.Popen[str] = self.wan.popen(side, argv, **options)

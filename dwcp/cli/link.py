@@ -169,7 +169,7 @@ def _bench_table(name: str, rows: list[dict[str, Any]]) -> Table:
     table = Table(title=name, title_justify="left", box=None)
     columns = ("", "streams", "Mbit/s", "least", "most", "of link", "of raw", "CPU s/GB")
     for column in (*columns, "sent again", "emulator too slow"):
-        table.add_column(column, justify="right" if column else "left")
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for row in rows:
         table.add_row(
             row["rival"],
