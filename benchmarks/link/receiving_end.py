@@ -110,7 +110,7 @@ class Receiver:
         with self._arrived:
             for unit in units:
                 self._received += len(unit.payload)
-                name = _CLASSES.get(unit.payload[:4])
+                name = _CLASSES.get(bytes(unit.payload[:4]))
                 if name is not None:
                     _, sent_ns = STAMP.unpack_from(unit.payload)
                     self._ages_ms.setdefault(name, []).append((now_ns - sent_ns) / 1e6)

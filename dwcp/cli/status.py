@@ -84,7 +84,7 @@ def _link_table(node: dict[str, Any]) -> Table:
             name, justify="left" if name in {"to", "state", "TLS", "error"} else "right"
         )
     for link in node["links_out"]:
-        colour = "green" if link["state"] == "up" else "red"
+        colour = "green" if link["state"] in ("up", "path") else "red"
         table.add_row(
             link["peer"],
             f"[{colour}]{link['state']}[/]",

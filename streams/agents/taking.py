@@ -133,7 +133,8 @@ class Taking:
             self._status.state = "down"
             self._door.forget(self)
             self.ended.set()
-            self._failed.cancel()
+            if not self._failed.cancel() and not self._failed.cancelled():
+                self._failed.exception()  # else asyncio says that nobody looked
             await self._streams.close()
 
     async def _shake_hands(self) -> None:
@@ -196,7 +197,7 @@ class Taking:
             if unit.flow == STATE_FLOW:
                 self._units.put_nowait(self.session.take_unit(unit.payload))
             elif self._incoming.on_log_unit is not None:
-                self._incoming.on_log_unit(self.session.peer_region, unit.payload)
+                self._incoming.on_log_unit(self.session.peer_region, bytes(unit.payload))
             else:
                 raise UnexpectedMessageError("nobody takes units of the log flow here")
 

@@ -94,7 +94,7 @@ def _links(links: list[dict[str, Any]]) -> Iterator[Metric]:
     up = GaugeMetricFamily("dwcp_link_up", "1 when the session stands", labels=labels)
     rtt = GaugeMetricFamily("dwcp_link_rtt_milliseconds", "Round trip", labels=labels)
     for link in links:
-        up.add_metric([link[label] for label in labels], link["state"] == "up")
+        up.add_metric([link[label] for label in labels], link["state"] in ("up", "path"))
         if link["rtt_ms"] is not None:
             rtt.add_metric([link[label] for label in labels], link["rtt_ms"])
     yield up

@@ -84,7 +84,7 @@ class Link:
             piece = self.way[number].popleft()
             header = decode_header(piece.header())
             units = self.taking.land(number, header, bytes(piece.payload))
-            self.got += [unit.payload for unit in units]
+            self.got += [bytes(unit.payload) for unit in units]
 
     def report(self, _: int, __: int) -> None:
         for flow, before, ranges in self.taking.report():

@@ -20,7 +20,7 @@ def land(
     made: Reassembler, sequence: int, payload: bytes = b"x", flags: int = FLAG_LAST
 ) -> list[bytes]:
     header = Header(FrameType.UNIT, flags, FLOW, len(payload), sequence, 0)
-    return [unit.payload for unit in made.land(1, header, payload)]
+    return [bytes(unit.payload) for unit in made.land(1, header, payload)]
 
 
 def test_units_leave_in_order_whatever_came_first() -> None:

@@ -15,7 +15,8 @@ from transport.amst.objects import IncomingObject
 from transport.amst.reassembly import FlowReport, Reassembler, WholeUnit
 from transport.frame import Header
 
-REPORT_S: Final = 0.02  # least time between reports
+REPORT_S: Final = 0.02  # time between reports, unless
+REPORT_BYTES: Final = 8 << 20  # came sooner: a fast sender must not wait for a slow clock
 _JOIN_S: Final = 5.0
 _WAITALL: Final = getattr(socket, "MSG_WAITALL", 0)
 
@@ -60,6 +61,7 @@ class ReceiveStreams:
         self._units: list[WholeUnit] = []
         self._is_called = False
         self._has_news = False
+        self._landed_bytes = 0  # since the last report
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -147,8 +149,10 @@ class ReceiveStreams:
         with self._lock:
             for header, payload in frames:
                 self._units += self._reassembler.land(number, header, payload)
-            # A thread wakes the loop for units, and for the first of many chunks.
-            is_wanted = bool(self._units) or not self._has_news
+                self._landed_bytes += header.length
+            # A thread wakes the loop for units, for the first of many chunks, and for a report.
+            is_much = self._landed_bytes >= REPORT_BYTES
+            is_wanted = bool(self._units) or not self._has_news or is_much
             self._has_news = True
             if self._is_called or not is_wanted:
                 return
@@ -159,15 +163,21 @@ class ReceiveStreams:
         with self._lock:
             self._is_called = False
             units, self._units = self._units, []
+            is_much = self._landed_bytes >= REPORT_BYTES
         if self._is_closed:
             return
-        if self._timer is None:
-            self._timer = self._loop.call_later(REPORT_S, self._report)
         if units:
             self._on_units(units)
+        if is_much:
+            self._report()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(REPORT_S, self._report)
 
     def _report(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         with self._lock:
+            self._landed_bytes = 0
             reports = self._reassembler.report()
             self._has_news = bool(reports)
         # While frames keep coming the timer goes on, so that threads need not wake the loop.

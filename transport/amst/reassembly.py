@@ -29,7 +29,7 @@ class WholeUnit(NamedTuple):
     """A unit whose frames are all here, in its turn."""
 
     flow: int
-    payload: bytes
+    payload: Payload
 
 
 class FlowReport(NamedTuple):
@@ -87,7 +87,9 @@ class _UnitFlow:
                     f"flow {self._flow}: a unit of more than {self._parts_bytes:,} encoded bytes"
                 )
             if flags & FLAG_LAST:
-                units.append(WholeUnit(self._flow, b"".join(self._parts)))
+                # A unit of one frame is not copied: most are.
+                whole = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+                units.append(WholeUnit(self._flow, whole))
                 self._parts.clear()
                 self._parts_bytes = 0
         return units

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from schemas.errors import CreditExceededError, PeerRefusedError
 from schemas.registry import Record
+from transport.amst.decoder import Payload
 from transport.amst.reassembly import FlowLimits, FlowReport
 from transport.frame import Frame, FrameType, Header
 from transport.hde.flow import FlowDecoder
@@ -97,12 +98,13 @@ class InboundSession(ControlConnection):
         }
         self._send(FrameType.WELCOME, record)
 
-    def take_unit(self, payload: bytes) -> Unit:
+    def take_unit(self, payload: Payload) -> Unit:
         """Check a unit of the state flow that is whole and in its turn.
 
         Raises:
             CreditExceededError: It is more than was granted, or than encoding can have made.
         """
+        payload = bytes(payload)
         header = read_unit_header(payload)
         self._sequence += 1
         self.encoded_bytes += len(payload)
