@@ -4,6 +4,7 @@ A signed number is folded (zigzag) and split: its *class*, the count of its bits
 zstd's entropy coder; the bits below the highest one are noise to it and are packed beside.
 """
 
+from array import array
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -17,6 +18,10 @@ Words = NDArray[np.uint64]
 Bytes = NDArray[np.uint8]
 
 CLASS_MAX: Final = 64
+CONSTANT: Final = 3  # in place of an order of differences: one number for the whole column
+_NO_BYTES: Final = np.zeros(0, dtype=np.uint8)
+_NO_WORDS: Final = np.zeros(0, dtype=np.uint64)
+_NO_CLASSES: Final = np.zeros(0, dtype=np.int64)
 _POWERS: Final = np.array([1 << bit for bit in range(64)], dtype=np.uint64)
 _BITS: Final = np.arange(63, -1, -1, dtype=np.int64)
 _BIG: Final = np.dtype(">u8")
@@ -32,8 +37,10 @@ def int_array(values: Sequence[int]) -> Ints:
     Raises:
         BadUnitError: A number does not fit.
     """
+    if not values:
+        return np.zeros(0, dtype=np.int64)
     try:
-        return np.array(values, dtype=np.int64)
+        return np.frombuffer(array("q", values), dtype=np.int64)  # twice as fast as np.array
     except OverflowError as error:
         raise BadUnitError("a number of more than 64 bits") from error
 
@@ -110,37 +117,47 @@ def varints(values: Sequence[int]) -> list[bytes]:
 
 
 def pack_column(values: Sequence[int]) -> tuple[tuple[int, int], Bytes, Words, Ints]:
-    """Choose how to write a column of a batch: as it is, or by first or second differences.
+    """Choose how to write a column: as one number, as it is, or by first or second differences.
 
     Returns:
-        The order of differences and the typical class; the class bytes; what `pack_bits` needs.
+        The order of differences and the typical class, or `CONSTANT` and the number; the class
+        bytes; what `pack_bits` needs.
     """
-    found: tuple[int, int, Words, Ints] | None = None
+    if values and values.count(values[0]) == len(values):
+        return (CONSTANT, values[0]), _NO_BYTES, _NO_WORDS, _NO_CLASSES
+    best_cost, best = -1, (0, _NO_WORDS, _NO_CLASSES)
     column = int_array(values)
-    for order in range(3):
+    for order in range(CONSTANT):
         words = fold(column)
         word_classes = classes(words)
         cost = int(word_classes.sum())
-        if found is None or cost < found[0]:
-            found = (cost, order, words, word_classes)
-        if cost == 0:
-            break
-        column = np.diff(column, prepend=np.int64(0))
-    assert found is not None, "a column has an order"
-    _, order, words, word_classes = found
-    typical = int(np.median(word_classes)) if len(word_classes) else 0
+        if best_cost < 0 or cost < best_cost:
+            best_cost, best = cost, (order, words, word_classes)
+        column = _differences(column)
+    order, words, word_classes = best
+    typical = int(np.sort(word_classes)[len(word_classes) // 2]) if len(word_classes) else 0
     return (order, typical), ((word_classes - typical) & 0xFF).astype(np.uint8), words, word_classes
 
 
-def unpack_column(kind: tuple[int, int], class_bytes: bytes, bits: BitReader) -> list[int]:
+def _differences(column: Ints) -> Ints:
+    result = column.copy()
+    result[1:] -= column[:-1]
+    return result
+
+
+def unpack_column(
+    kind: tuple[int, int], count: int, class_bytes: bytes, bits: BitReader
+) -> list[int]:
     """Undo `pack_column`.
 
     Raises:
         BadUnitError: It is none.
     """
     order, typical = kind
+    if order == CONSTANT:
+        return [typical] * count
     column = unfold(bits.read(read_classes(class_bytes, typical)))
-    if not 0 <= order <= 2:  # noqa: PLR2004 - second differences
+    if not 0 <= order < CONSTANT:
         raise BadUnitError(f"differences of order {order}")
     for _ in range(order):
         column = np.cumsum(column)

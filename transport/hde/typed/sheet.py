@@ -21,6 +21,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from schemas.errors import BadUnitError
 from transport.hde.typed.integers import (
+    CONSTANT,
     BitReader,
     Ints,
     classes,
@@ -172,10 +173,11 @@ class SheetReader:
 
     def column(self, kind: tuple[int, int], count: int) -> list[int]:
         """Return the next column."""
-        start, self._place = self._place, self._place + count
+        start = self._place
+        self._place += 0 if kind[0] == CONSTANT else count
         if self._place > len(self._row_classes):
             raise BadUnitError("the columns of a sheet end too early")
-        return unpack_column(kind, self._row_classes[start : self._place], self._bits)
+        return unpack_column(kind, count, self._row_classes[start : self._place], self._bits)
 
     def cells(self, contexts: Ints, predictor: Predictor) -> Ints:
         """Return the residuals of all cells; afterwards hex digits can be read."""
