@@ -36,6 +36,15 @@ test: $(VENV)/.dev ## Everything but the slow tests, on real Kafka too.
 test-slow: $(VENV)/.dev ## Kills of nodes and brokers under load; minutes.
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
+test-containers: $(VENV)/.dev ## Kafka and nodes in containers, where an engine can be had.
+	$(BIN)/python -m pytest -m containers -rs $(ARGS)
+
+docker-images: $(VENV)/.dev ## Build the images dwcp-node and dwcp-kafka; ARGS=kafka for one.
+	@$(BIN)/python -m tests.containers.images $(ARGS)
+
+docker-check: $(VENV)/.dev ## Check every file in docker/; with compose and an engine, by them too.
+	$(BIN)/python -m pytest tests/containers/test_files.py -rs $(ARGS)
+
 kills: $(VENV)/.dev ## Kill nodes and brokers under load: ARGS="--kills 100 --seed 1 --json".
 	@$(BIN)/python -m tests.kills $(ARGS)
 

@@ -20,7 +20,7 @@ from tests.kills.run import Plan, run
 @click.option("--kills", type=click.IntRange(0), default=20, help="How many faults.")
 @click.option("--seed", type=click.IntRange(0), default=1, help="The same seed, the same faults.")
 @click.option("--regions", type=click.IntRange(2, 3), default=2, help="Regions.")
-@click.option("--nodes", type=click.IntRange(1, 4), default=1, help="Nodes in each region.")
+@click.option("--nodes", type=click.IntRange(1, 4), default=2, help="Nodes in each region.")
 @click.option("--rate", type=float, default=200.0, help="Changes a second of Kafka clients.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Keep all files here.")
 @json_option

@@ -46,7 +46,7 @@ class Plan:
     kills: int
     seed: int
     region_count: int = 2
-    node_count: int = 1
+    node_count: int = 2
     rate_per_s: float = 200.0
     posts_per_s: float = 10.0
     settle_s: float = 60.0

@@ -20,12 +20,12 @@ def _show(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-@pytest.mark.parametrize("region_count", [2, 3])
+@pytest.mark.parametrize(("region_count", "node_count"), [(2, 2), (3, 1)])
 async def test_five_kills_lose_nothing_and_repeat_nothing(
-    region_count: int, tmp_path: Path
+    region_count: int, node_count: int, tmp_path: Path
 ) -> None:
     seed = int(os.environ.get("DWCP_KILL_SEED", "1"))
-    report = await run(Plan(KILLS, seed, region_count), tmp_path, _show)
+    report = await run(Plan(KILLS, seed, region_count, node_count), tmp_path, _show)
     _show(str(report))
 
     assert report["examples"] == {}, f"seed {seed}"
