@@ -4,10 +4,11 @@
     python -m benchmarks.link.ours send HOST PORT STREAMS CONTROL [LOAD ...]
 
 Units are submitted as a codec would give them out, and counted where one would take them in. With 0
-streams the link finds their number itself, as in a node. LOAD is `full` (the default), `bulk`, or
-CLASS:PER_SECOND:BYTES, all in parallel. The receiver keeps how long each unit of the latter kind
-took: both ends read one clock. Commands: of the sender `block BYTES`, `pace BYTES_PER_S`; of the
-receiver `await BYTES` (received since its start), `latencies` since the last time.
+streams the link finds their number itself, as in a node. LOAD is `full` (the default), `bulk`,
+`objects` of 32 MiB one after the other, or CLASS:PER_SECOND:BYTES, all in parallel. The receiver
+keeps how long each unit of the latter kind took: both ends read one clock. Commands: of the sender
+`block BYTES`, `pace BYTES_PER_S`; of the receiver `await BYTES` (received since its start),
+`latencies` since the last time.
 """
 
 import asyncio

@@ -23,10 +23,13 @@ from transport.session.events import (
     HelloReceived,
     Identity,
     LinkSettings,
+    Offered,
+    SumKnown,
     Urgent,
 )
 from transport.session.handshake import Greeting, attached
 from transport.session.inbound import InboundSession
+from transport.session.objects import IncomingObjects, ReceivedObject, Shelf
 
 UNIT_BYTES_MAX: Final = 16 << 20
 BUFFER_BYTES: Final = 1 << 30  # what is reported out of its turn waits here, too
@@ -58,6 +61,9 @@ class Receiver:
             self._on_units,
             self._on_reports,
             self._on_stream_end,
+        )
+        self._objects = IncomingObjects(
+            self._session, self._streams, Shelf(BUFFER_BYTES), self._on_object
         )
 
     async def run(self, host: str) -> None:
@@ -104,6 +110,13 @@ class Receiver:
                 self._heartbeats_s.append(time.monotonic())
             case Urgent(header=header, payload=payload):
                 self._streams.land(header, payload)
+            case Offered():
+                self._objects.on_offered(event)
+            case SumKnown():
+                self._objects.on_sum(event)
+
+    def _on_object(self, found: ReceivedObject) -> None:
+        self._received += len(found.data)
 
     def _on_units(self, units: list[WholeUnit]) -> None:
         now_ns = time.monotonic_ns()
@@ -120,6 +133,7 @@ class Receiver:
         assert self._control is not None, "a data stream attached to a session"
         self._session.hear(time.monotonic_ns())
         self._session.report(reports)
+        self._objects.check()
         flush_control(self._session, self._control)
 
     def _on_stream_end(self, stream: ReceiveStream) -> None:

@@ -43,9 +43,10 @@ class Rival:
     is_searching: bool = False
 
 
-def _pair(module: str) -> Callable[[Site, Scenario, int, Window], Figures]:
+def _pair(module: str, *loads: str) -> Callable[[Site, Scenario, int, Window], Figures]:
     def run(site: Site, scenario: Scenario, streams: int, window: Window) -> Figures:
-        return measure_pair(site, module, (streams,), (streams, scenario.control), window)
+        words = (streams, scenario.control, *loads)
+        return measure_pair(site, module, (streams,), words, window)
 
     return run
 
@@ -143,8 +144,8 @@ def _until_it_listens(site: Site, argv: list[str]) -> Figures:
 def rivals(scenario: Scenario) -> list[Rival]:
     """Return what is measured on a path, ours last."""
     raw, plain = _pair("benchmarks.link.raw"), _pair("benchmarks.link.plain_asyncio")
-    found = [Rival("raw blocking sockets", n, raw) for n in (1, 4, 16)]
-    found.append(Rival("plain asyncio streams", 4, plain))
+    found = [Rival("raw sockets", n, raw) for n in (1, 4, 16)]
+    found.append(Rival("asyncio streams", 4, plain))
     if shutil.which("iperf3") and not scenario.is_proxied:
         found += [Rival("iperf3", n, _iperf) for n in (1, 4)]
     ours = _pair("benchmarks.link.ours")
@@ -152,7 +153,8 @@ def rivals(scenario: Scenario) -> list[Rival]:
         return [
             *found,
             Rival(OURS, 4, ours),
-            Rival("raw blocking sockets, TLS 1.3", 4, _encrypted("benchmarks.link.raw")),
+            Rival(f"{OURS}, objects", 4, _pair("benchmarks.link.ours", "objects")),
+            Rival("raw sockets, TLS 1.3", 4, _encrypted("benchmarks.link.raw")),
             Rival(f"{OURS}, TLS 1.3", 4, _encrypted("benchmarks.link.ours")),
         ]
     return [*found, Rival(OURS, 1, ours), Rival(OURS, 0, ours, is_searching=True)]

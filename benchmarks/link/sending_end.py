@@ -19,16 +19,27 @@ from transport.aio.options import SocketOptions
 from transport.aio.sending import SendStream, SendStreams
 from transport.aio.tls import LinkTls
 from transport.aio.wire import Wire
+from transport.amst.objects import OutgoingObject
 from transport.amst.scheduler import SendScheduler
 from transport.amst.stream_count import StreamLimits
 from transport.amst.traffic import Traffic
 from transport.session.control import LOG_FLOW, STATE_FLOW
-from transport.session.events import Established, Event, HeartbeatDue, Reported
+from transport.session.events import (
+    Established,
+    Event,
+    HeartbeatDue,
+    ObjectTaken,
+    Reported,
+    Wanted,
+)
+from transport.session.objects import OutgoingObjects
 from transport.session.outbound import OutboundSession
 
 UNIT_BYTES: Final = 1 << 18
 WINDOW_BYTES: Final = 64 << 20  # more than any path here holds: the link is what limits
 AHEAD_BYTES: Final = 16 << 20
+OBJECT_BYTES: Final = 32 << 20
+OBJECTS_AHEAD: Final = 4
 FLOWS: Final = {Traffic.STATE: STATE_FLOW, Traffic.LOG: LOG_FLOW, Traffic.BULK: BULK_FLOW}
 _MARKS: Final = {Traffic.STATE: b"STAT", Traffic.LOG: b"LOG ", Traffic.BULK: b"BULK"}
 
@@ -59,6 +70,9 @@ class Sender:
         self._tls = tls
         self._opened = asyncio.Event()
         self._reported = asyncio.Event()
+        self._waiting: list[OutgoingObject] = []
+        self._objects = OutgoingObjects(self._session, self._streams, self._waiting)
+        self._content = b""
         self._unit = b"\0" * 4 + os.urandom(UNIT_BYTES - 4)
         self._is_searching = not stream_count
         self._began_s = time.monotonic()
@@ -96,11 +110,22 @@ class Sender:
             )
 
     async def _carry(self, load: str) -> None:
-        if load in ("full", "bulk"):
+        if load == "objects":
+            self._offer()
+        elif load in ("full", "bulk"):
             await self._fill(Traffic.STATE if load == "full" else Traffic.BULK)
         else:
             name, per_s, size_bytes = load.split(":")
             await self._tick(Traffic[name.upper()], float(per_s), int(size_bytes))
+
+    def _offer(self) -> None:
+        """Keep some objects waiting; each of the same bytes, under a name of its own."""
+        if not self._content:
+            self._content = os.urandom(OBJECT_BYTES)
+        while len(self._waiting) < OBJECTS_AHEAD:
+            self._waiting.append(OutgoingObject(os.urandom(16), "bench", self._content))
+        self._objects.offer()
+        self._flush()
 
     async def _fill(self, traffic: Traffic) -> None:
         """Keep enough waiting that no data stream ever starves."""
@@ -141,7 +166,14 @@ class Sender:
             case Reported(reports=reports):
                 self._streams.on_reports(reports)
                 self._reported.set()
+                for flow, done in self._objects.sums_due():
+                    self._session.tell_sum(flow, done.sum())
                 self._flush()
+            case Wanted():
+                self._objects.on_wanted(event)
+            case ObjectTaken():
+                self._objects.on_taken(event)
+                self._offer()
             case HeartbeatDue():
                 self._session.send_heartbeat(None, 0, time.monotonic_ns())
 

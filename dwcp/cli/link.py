@@ -167,20 +167,21 @@ def _show_rows(rows: list[dict[str, Any]]) -> None:
 
 def _bench_table(name: str, rows: list[dict[str, Any]]) -> Table:
     table = Table(title=name, title_justify="left", box=None)
-    columns = ("", "streams", "Mbit/s", "least", "most", "of link", "of raw", "CPU s/GB")
-    for column in (*columns, "sent again", "emulator too slow"):
+    is_repeated = any(row["goodput_min"] != row["goodput_max"] for row in rows)
+    columns = ["", "streams", "Mbit/s", *(["least", "most"] if is_repeated else [])]
+    for column in (*columns, "of link", "of raw", "CPU s/GB", "sent again", "too slow"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for row in rows:
+        spread = [f"{row['goodput_min']:,.1f}", f"{row['goodput_max']:,.1f}"]
         table.add_row(
             row["rival"],
-            f"{row['streams']}{' (found)' if row['finds_streams'] else ''}",
+            f"{row['streams']}{' found' if row['finds_streams'] else ''}",
             f"{row['goodput_mbit_s']:,.1f}",
-            f"{row['goodput_min']:,.1f}",
-            f"{row['goodput_max']:,.1f}",
+            *(spread if is_repeated else []),
             "-" if row["of_link"] is None else f"{row['of_link']:.1%}",
             "-" if row["of_raw"] is None else f"{row['of_raw']:.1%}",
             f"{row['cpu_s_per_gb']:.2f}",
             f"{row['retransmit_ratio']:.2%}",
-            f"{row['too_slow_packets']:,} packets" if row["too_slow_packets"] else "",
+            f"{row['too_slow_packets']:,}",
         )
     return table
