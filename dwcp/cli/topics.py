@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from dwcp.cli.kafka_option import kafka_options
 from dwcp.cli.output import console, emit_json, json_option, reports_errors
 
 
@@ -24,15 +25,15 @@ def topics() -> None:
 @click.option("--partition", type=click.IntRange(min=0), required=True, help="In trouble.")
 @click.option("--origin", help="Another region whose log goes on elsewhere.")
 @click.option("--offset", type=click.IntRange(min=0), help="Next offset to want of its log.")
-@click.option("--bootstrap", default="127.0.0.1:9092", show_default=True, help="The Kafka.")
 @json_option
 @reports_errors
+@kafka_options
 def accept(
     region: str,
     partition: int,
     origin: str | None,
     offset: int | None,
-    bootstrap: str,
+    client: dict[str, Any],
     *,
     as_json: bool,
 ) -> None:
@@ -43,7 +44,7 @@ def accept(
     if (origin is None) != (offset is None):
         raise click.UsageError("give --origin and --offset together")
     skip = {} if origin is None or offset is None else {origin: offset}
-    found = asyncio.run(_accept(bootstrap, region, partition, skip))
+    found = asyncio.run(_accept(client, region, partition, skip))
     if as_json:
         emit_json(found)
         return
@@ -52,12 +53,12 @@ def accept(
 
 
 async def _accept(
-    bootstrap: str, region: str, partition: int, skip: dict[str, int]
+    client: dict[str, Any], region: str, partition: int, skip: dict[str, int]
 ) -> dict[str, Any]:
     from connectors.kafka import KafkaLog  # noqa: PLC0415 - `dwcp --help` stays fast
     from streams.agents import acceptance  # noqa: PLC0415
 
-    log = KafkaLog({"bootstrap_servers": bootstrap})
+    log = KafkaLog(client)
     try:
         return await acceptance.accept(log, region, partition, skip)
     finally:

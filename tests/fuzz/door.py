@@ -219,6 +219,7 @@ def attack(address: str, files: TlsFiles, seed: int, counts: Any, at: int) -> No
 @contextlib.contextmanager
 def _connected(address: str, context: ssl.SSLContext | None) -> Iterator[socket.socket]:
     with socket.create_connection(split_address(address), timeout=10) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if context is None:
             yield connection
         else:

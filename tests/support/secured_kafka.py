@@ -49,7 +49,7 @@ class SecuredKafka:
         self.ca = ca
         self.bootstrap = f"localhost:{secure_port}"
         # Over the open way in, whose nameless user is a super user here.
-        self._admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+        self._admin = AdminClient({"bootstrap.servers": broker.bootstrap, "log_level": 0})
 
     async def allow(self, wanted: Iterable[Access], user: str = NODE) -> None:
         """Let a user do exactly this, and nothing else any more."""
