@@ -52,9 +52,22 @@ async def get_json(url: str, path: str, access: NodeAccess = _NOTHING) -> dict[s
     Raises:
         NodeError: The node cannot be reached or answers with an error.
     """
+    return await _ask("GET", url, path, None, access)
+
+
+async def post_json(
+    url: str, path: str, value: dict[str, Any], access: NodeAccess = _NOTHING
+) -> dict[str, Any]:
+    """POST one JSON object; see `get_json`."""
+    return await _ask("POST", url, path, value, access)
+
+
+async def _ask(
+    method: str, url: str, path: str, value: dict[str, Any] | None, access: NodeAccess
+) -> dict[str, Any]:
     async with _session(access, url) as session:
         try:
-            async with session.get(url + path) as answer:
+            async with session.request(method, url + path, json=value) as answer:
                 body: dict[str, Any] = json.loads(await answer.text())
                 if answer.ok:
                     return body

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from dwcp.config_access import KafkaClientConfig, Section, TlsConfig, WebConfig
+from dwcp.config_baselines import BaselineConfig
 from dwcp.config_group import GroupConfig
 from schemas.errors import ConfigError
 from schemas.ids import check_region
@@ -185,6 +186,7 @@ class RegionConfig(Section):
     group: GroupConfig = GroupConfig()
     link: LinkConfig = LinkConfig()
     hde: HdeConfig = HdeConfig()
+    baselines: BaselineConfig = BaselineConfig()
     web: WebConfig = WebConfig()
     peers: dict[str, Peer] = Field(
         {}, description="link address of every other region, or a list: of its nodes and paths"

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Final
 
 import structlog
@@ -12,13 +12,16 @@ from prometheus_client import CollectorRegistry
 from connectors.kafka import KafkaLog
 from connectors.producer import ProducerSettings, StateProducer
 from dwcp.app_settings import app_settings
+from dwcp.baseline_lane import join_app
 from dwcp.config import RegionConfig
 from dwcp.link_settings import session_settings, stream_limits, stream_settings
 from dwcp.own_broker import own_broker
+from dwcp.preparing import make_data_dir, prepare_topics
 from dwcp.securing import kafka_client, link_tls, neighbour_context, web_guard
 from dwcp.statuses import ownership_json, summed
 from schemas.errors import ConfigError, DwcpError
 from schemas.registry import Record
+from streams.agents.baselines import Baselines
 from streams.agents.credentials import use_credentials
 from streams.agents.encoding import training
 from streams.agents.incoming import Incoming
@@ -30,18 +33,18 @@ from streams.agents.status import SenderStatus
 from streams.agents.steering import LinkSteering, Steered
 from streams.agents.steward import Steward
 from streams.app import build_app, owners
-from streams.kafka_access import node_access
 from streams.node import Gossip, digest_json
 from streams.sharing import Owner
-from streams.topics import TopicSettings, topic_specs
 from streams.web.forwarding import Neighbours
 from streams.web.metrics import StatusCollector
 from streams.web.routes import Routes
 from transport.hde.dictionary import Dictionaries
-from transport.session.events import Identity
+from transport.session.events import Identity, LinkSettings
+from transport.session.objects import Shelf
 
 log = structlog.get_logger(__name__)
 
+SHELF_BYTES: Final = 64 << 20  # bulk objects of all peers on their way in
 HAND_OVER_S: Final = 10.0  # for the last snapshots; the logs still have everything
 
 
@@ -74,37 +77,50 @@ class RegionNode:
         self._faust: Any = None
         self._steward = Steward(self._replica, self._on_moved, self._fail)
         self._gossip = Gossip(self._replica.store)
-        link = config.link
         self._dictionaries = Dictionaries(config.hde.dictionary_size)
-        limits = session_settings(link, config.hde, self._dictionaries)
-        digest = self._gossip.digest
+        limits = session_settings(config.link, config.hde, self._dictionaries)
         self._tls = link_tls(config)
         self._guard = web_guard(config)
+        self._senders = senders = list[Outgoing]()
+        maker = (self._replica, config.node_name, self._log)
+        self._baselines = Baselines(*maker, senders, config.baselines.limits)
         self._receiver = Receiver(
             Incoming(
-                self._identity, limits, self._log, self._replica, digest, self._hear, self._tls
-            )
-        )
-        links = {peer: PeerLinks() for peer in config.peers}
-        self._steerings: list[LinkSteering] = []
-        self._senders = [
-            Outgoing(
                 self._identity,
                 limits,
                 self._log,
-                digest,
+                self._replica,
+                self._gossip.digest,
                 self._hear,
-                link.flush_ms,
-                SenderStatus(peer, address),
                 self._tls,
-                stream_settings(link),
-                links[peer],
-                moves=self._moves,
-                steer=self._steering(peer).run,
+                Shelf(SHELF_BYTES),
+                self._baselines.on_object,
+                find=self._baselines.directory.find,
             )
-            for peer, addresses in sorted(config.peer_addresses.items())
-            for address in addresses
-        ]
+        )
+        self._steerings: list[LinkSteering] = []
+        senders += self._make_senders(limits)
+
+    def _make_senders(self, limits: LinkSettings) -> Iterator[Outgoing]:
+        link = self._config.link
+        links = {peer: PeerLinks() for peer in self._config.peers}
+        for peer, addresses in sorted(self._config.peer_addresses.items()):
+            for address in addresses:
+                yield Outgoing(
+                    self._identity,
+                    limits,
+                    self._log,
+                    self._gossip.digest,
+                    self._hear,
+                    link.flush_ms,
+                    SenderStatus(peer, address),
+                    self._tls,
+                    stream_settings(link),
+                    links[peer],
+                    moves=self._moves,
+                    steer=self._steering(peer).run,
+                    baseline=self._baselines.baseline,
+                )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set.
@@ -112,12 +128,12 @@ class RegionNode:
         Raises:
             DwcpError: Kafka cannot be had or used, or a part of the node failed.
         """
-        self._make_data_dir()
+        make_data_dir(self._config)
         async with contextlib.AsyncExitStack() as stack:
             if self._config.kafka.bootstrap is None:
                 await stack.enter_async_context(own_broker(self._config, self._fail))
             stack.push_async_callback(self._log.close)
-            await self._prepare_topics()
+            await prepare_topics(self._config, self._log)
             producer = await stack.enter_async_context(self._producer())
             stack.push_async_callback(self._steward.close)
             await stack.enter_async_context(training(self._dictionaries))
@@ -157,6 +173,7 @@ class RegionNode:
             },
             "refused_requests": dict(self._guard.access.refused),
             "refused_connections": dict(self._receiver.refused),
+            "baselines": self._baselines.to_json(),
             "links_out": [outgoing.status.to_json() for outgoing in self._senders],
             "links_in": [s.to_json() for _, s in sorted(self._receiver.status.items())],
         }
@@ -201,23 +218,6 @@ class RegionNode:
         if not self._failed.done():
             self._failed.set_exception(error)
 
-    def _make_data_dir(self) -> None:
-        folder = self._config.data_dir
-        try:
-            (folder / "faust").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError("data_dir", str(folder), f"give a folder ({error})") from error
-
-    async def _prepare_topics(self) -> None:
-        access, state = node_access(self._config.region), self._config.state
-        settings = TopicSettings(
-            state.partition_count, state.replication_factor, state.retention_hours
-        )
-        await self._log.require_access(access)
-        for warning in await self._log.create_topics(topic_specs(settings)):
-            log.warning("topic.weaker", text=warning)
-        await self._log.require_access(access)  # of new ones, too
-
     async def _listen(self) -> None:
         address = self._config.link.listen
         if not self._config.is_linked:
@@ -242,6 +242,7 @@ class RegionNode:
         config = self._config
         settings = app_settings(config, self._bootstrap)
         app = build_app(settings, self._replica, self._steward, self._senders, self._fail)
+        join_app(app, self._baselines, self._log, config.baselines.seconds, self._fail)
         self._faust = app
         registry = CollectorRegistry()
         registry.register(StatusCollector(self.status))

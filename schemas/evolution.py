@@ -26,6 +26,7 @@ EVENTS: Final = (
     "StateChange",
     "StateBatch",
     "DeadLetter",
+    "Baseline",
     "DocumentWanted",
     "SnapshotBucket",
     "SnapshotManifest",

@@ -13,7 +13,7 @@ def node_access(region: str) -> list[Access]:
     return [
         *(
             Access("topic", name, ("READ", "WRITE", "DESCRIBE_CONFIGS"))
-            for name in (*read_and_written, topics.WANTED)
+            for name in (*read_and_written, topics.WANTED, topics.BASELINES)
         ),
         Access("topic", topics.DEADLETTER, ("WRITE", "DESCRIBE_CONFIGS")),
         Access("topic", topics.LINKS, ("DESCRIBE", "DESCRIBE_CONFIGS")),

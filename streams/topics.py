@@ -10,6 +10,7 @@ REPLICA: Final = "dwcp.replica.state"
 SNAPSHOTS: Final = "dwcp.snapshots"
 DEADLETTER: Final = "dwcp.deadletter"
 LINKS: Final = "dwcp.links"
+BASELINES: Final = "dwcp.baselines"  # dictionaries and baselines, by name
 WANTED: Final = "dwcp.wanted"  # whole documents that a fold asks producers for
 
 RECORD_BYTES_MAX: Final = 1 << 20  # producers split their batches below this
@@ -77,6 +78,7 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
         (SNAPSHOTS, settings.partition_count, large | compacted),
         (DEADLETTER, 1, kept),
         (LINKS, 1, kept),
+        (BASELINES, 1, large | {"cleanup.policy": "compact"}),
         (WANTED, 1, {"retention.ms": str(_WANTED_MS), "cleanup.policy": "delete"}),
     ]
     return [

@@ -1,5 +1,6 @@
 """`dwcp hde`: what the codecs make of a stream."""
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from dwcp.cli.client import access_options, url_option
 from dwcp.cli.output import console, emit_json, json_option, reports_errors
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ Examples:
   dwcp hde bench --blobs --repeats 5
   dwcp hde bench --topic orders --bootstrap 127.0.0.1:9092
   dwcp hde stream vm --out vm.jsonl
+  dwcp hde baseline --url http://127.0.0.1:6066
 """
 )
 def hde() -> None:
@@ -124,6 +127,28 @@ def _blob_table(rows: list[dict[str, Any]]) -> Table:
                 f"with the hash of its content {row['encode_of_sending']:.1%}"
             )
     return table
+
+
+@hde.command()
+@click.option("--list", "is_list", is_flag=True, help="Only show what the node holds.")
+@url_option
+@access_options
+@json_option
+@reports_errors
+def baseline(url: str, access: Any, *, is_list: bool, as_json: bool) -> None:
+    """Let a node make a baseline now, and ship it to its peers."""
+    from dwcp.client import get_json, post_json  # noqa: PLC0415
+
+    made = {} if is_list else asyncio.run(post_json(url, "/baselines", {}, access))
+    found = made | asyncio.run(get_json(url, "/baselines", access))
+    table = Table(box=None)
+    for name in ("name", "region", "node", "bytes", "hits"):
+        table.add_column(name)
+    for one in found["held"]:
+        table.add_row(*(str(one[column.header]) for column in table.columns))
+    console.print(table)
+    if as_json:
+        emit_json(found)
 
 
 @hde.command()

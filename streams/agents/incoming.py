@@ -18,6 +18,7 @@ class Incoming:
     Attributes:
         shelf: Where bulk objects stand until they are whole; None declines them.
         on_object: Told of every object that is whole.
+        find: Returns a baseline that is held here, by its name.
         on_log_unit: Told region and unit of what comes in the log flow.
     """
 
@@ -31,3 +32,4 @@ class Incoming:
     shelf: Shelf | None = None
     on_object: Callable[[ReceivedObject], None] | None = None
     on_log_unit: Callable[[str, bytes], None] | None = None
+    find: Callable[[int], bytes | None] = lambda _: None

@@ -62,6 +62,11 @@ class PeerLinks:
         if shipping in self._sessions:
             self._sessions.remove(shipping)
 
+    def offer_objects(self) -> None:
+        """Let every session offer what waits."""
+        for shipping in self._sessions:
+            shipping.offer_objects()
+
     async def join(self, path: str) -> LinkSession | None:
         """Make an address one more path of a session; None when it leads to another node.
 
@@ -92,6 +97,7 @@ class Outgoing:
         objects: Bulk objects to ship; one that the peer has taken is removed.
         moves: Moves of our partitions: each ends the session, the next one names what we hold.
         steer: Run beside every session, to steer its data streams.
+        baseline: What the peer holds by name, to begin a flow with.
     """
 
     identity: Callable[[], Identity]
@@ -107,3 +113,4 @@ class Outgoing:
     objects: list[OutgoingObject] = field(default_factory=list)
     moves: Moves = field(default_factory=Moves)
     steer: Callable[[LinkSession], Coroutine[Any, Any, None]] | None = None
+    baseline: Callable[["Outgoing"], bytes] = lambda _: b""

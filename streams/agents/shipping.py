@@ -61,6 +61,7 @@ class Shipping:
         self.session = OutboundSession(
             outgoing.identity(), outgoing.status.peer, outgoing.settings, time.monotonic_ns()
         )
+        self.session.use_baseline(outgoing.baseline(outgoing))
         scheduler = SendScheduler(outgoing.streams.limits)
         scheduler.open_flow(STATE_FLOW, UNBOUNDED)
         scheduler.open_flow(LOG_FLOW, LOG_WINDOW_BYTES)
@@ -286,7 +287,7 @@ class Shipping:
         status.units += 1
         status.raw_bytes += len(raw)
         status.encoded_bytes += session.encoded_bytes - before
-        status.flows[topics.STATE].note(unit)
+        status.flows[topics.STATE].note(unit, session.forgotten)
         self._note_wire()
         await asyncio.sleep(max(0.0, due - time.monotonic()))
 

@@ -84,6 +84,7 @@ class Taking:
             time.monotonic_ns(),
             wire.peer,
         )
+        self.session.use_held(incoming.find)
         self.ended = asyncio.Event()
         # Bounded by the credit: the session refuses units beyond it.
         self._units: asyncio.Queue[Unit | None] = asyncio.Queue()

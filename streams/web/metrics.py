@@ -74,6 +74,7 @@ class StatusCollector(Collector):
         yield from _visible(status["visible_ms"])
         yield from _links(status["links_out"])
         yield from _flows(status)
+        yield from _baselines(status["baselines"])
 
     def describe(self) -> Iterator[Metric]:
         """Yield nothing: names are known only from a live node."""
@@ -131,6 +132,14 @@ def _flows(status: dict[str, Any]) -> Iterator[Metric]:
         for values, count in _summed(by_level):
             counter.add_metric(values, count)
         yield counter
+
+
+def _baselines(baselines: dict[str, Any]) -> Iterator[Metric]:
+    held = GaugeMetricFamily("dwcp_hde_held_bytes", "Baselines held", labels=["region"])
+    sizes = (([one["region"]], one["bytes"]) for one in baselines["held"])
+    for values, count in _summed(sizes):
+        held.add_metric(values, count)
+    yield held
 
 
 def _summed(counts: Iterable[tuple[list[str], int]]) -> Iterator[tuple[list[str], int]]:

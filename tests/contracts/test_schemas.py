@@ -287,6 +287,16 @@ GOLDEN_RECORDS: dict[str, Record] = {
             }
         ]
     },
+    "Baseline.1": {
+        "name": b"\1\2\3\4\5\6\7\10",
+        "region": "eu-west",
+        "node": "eu-west-1",
+        "created_ms": 7,
+        "base": b"",
+        "chain": 0,
+        "content_bytes": 3,
+        "unit": b"\0\1",
+    },
     "DocumentWanted.1": {
         "producer": "p#1",
         "entity_id": "vm-17",

@@ -451,6 +451,10 @@ STATUS: Json = {
     "visible_ms": {"count": 1, "p50": 1.0, "p99": 2.0, "buckets": {}},
     "links_out": [LINK, LINK | {"peer": "ap", "state": "down", "rtt_ms": None}],
     "links_in": [],
+    "baselines": {
+        "held": [{"region": "eu-west", "bytes": 5}] * 2,
+        "evicted_by_peers": [],
+    },
 }
 
 
@@ -466,6 +470,7 @@ async def test_the_metrics_are_what_prometheus_reads(node: Node) -> None:
     }
 
     expected: dict[tuple[str, ...], float] = {
+        ("dwcp_hde_held_bytes", "eu-west"): 10,
         ("dwcp_entities",): 7,
         ("dwcp_uptime_seconds",): 1.5,
         ("dwcp_changes_folded_total", "eu-west"): 3,

@@ -16,6 +16,7 @@ def test_there_is_a_topic_for_each_purpose_with_the_partitions_it_needs() -> Non
         "dwcp.deadletter": 1,
         "dwcp.links": 1,
         "dwcp.wanted": 1,
+        "dwcp.baselines": 1,
     }
 
 
@@ -24,10 +25,11 @@ def test_the_broker_stamps_the_state_topic_and_the_replica_topic_keeps_the_stamp
     assert SPECS[topics.REPLICA].settings["message.timestamp.type"] == "CreateTime"
 
 
-def test_only_snapshots_are_compacted() -> None:
+def test_only_snapshots_and_baselines_are_compacted() -> None:
     policies = {name: spec.settings["cleanup.policy"] for name, spec in SPECS.items()}
 
     assert policies.pop(topics.SNAPSHOTS) == "compact"
+    assert policies.pop(topics.BASELINES) == "compact"
     assert set(policies.values()) == {"delete"}
 
 

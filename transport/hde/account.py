@@ -45,8 +45,9 @@ class FlowAccount:
     forgotten: int = 0
     levels: dict[Level, LevelAccount] = field(default_factory=dict)
 
-    def note(self, unit: bytes) -> None:
-        """Count a good unit."""
+    def note(self, unit: bytes, forgotten: int = 0) -> None:
+        """Count a good unit; `forgotten` is how many entities its flow forgot so far."""
+        self.forgotten = max(self.forgotten, forgotten)
         header = read_unit_header(unit)
         one = self.levels.setdefault(Level(header.codec), LevelAccount())
         one.units += 1

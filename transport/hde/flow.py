@@ -5,6 +5,7 @@ begins with a key unit and ends by `reset`, which the session does when the peer
 a unit.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +25,7 @@ from transport.hde.unit import (
     body_bytes_max,
     check_raw,
     check_raw_bytes,
+    content_hash,
     pack_unit,
     read_unit_header,
 )
@@ -62,12 +64,17 @@ class FlowSettings:
     rate_bytes_s: float = 0.0
 
 
+Find = Callable[[int], bytes | None]
+
+
 class FlowEncoder:
     """The sending end of one flow; not to be used by two threads at once.
 
     Args:
         settings: Limits.
         dictionaries: Of the node; none of its own makes a flow that uses none.
+        baseline: Raw bytes of a unit that both ends hold and take for sent, or nothing; used in
+            the first epoch only, for a peer that refused that may not hold it.
 
     Attributes:
         epoch: Number of the epoch, modulo 65,536.
@@ -76,9 +83,13 @@ class FlowEncoder:
     """
 
     def __init__(
-        self, settings: FlowSettings | None = None, dictionaries: Dictionaries | None = None
+        self,
+        settings: FlowSettings | None = None,
+        dictionaries: Dictionaries | None = None,
+        baseline: bytes = b"",
     ) -> None:
         self._settings = settings or FlowSettings()
+        self._baseline, self._next_baseline = b"", baseline
         self._dictionaries = dictionaries or Dictionaries(0)
         self._distrusted: set[int] = set()
         self._carried: set[int] = set()
@@ -107,6 +118,7 @@ class FlowEncoder:
         level = max(self._settings.level, 1)
         self._window = WindowWriter(level, self._settings.window_log, dictionary)
         self._typed = None
+        self._baseline, self._next_baseline = self._next_baseline, b""
 
     def _learn_refusal(self) -> None:
         """Leave out what the peer may have refused, so that no flow is stuck for ever."""
@@ -119,17 +131,31 @@ class FlowEncoder:
 
     def encode(self, raw: bytes) -> bytes:
         """Encode one unit; heavy, and zstd releases the GIL while it works."""
-        level, body = self._body(self.choice.pick(raw), raw)
+        picked = self.choice.pick(raw)
+        base = self._prime(picked) if self._baseline and not self._number else 0
+        level, body = self._body(picked, raw)
         flags = 0 if self._number else FLAG_KEY
         named = 0 if self._number else self._named
         carried = self._carry(len(raw) - len(body))
         if carried:
             flags |= FLAG_CARRIED
         place = (level, flags, self.epoch, self._number)
-        unit = pack_unit(place, raw, carried + body, dictionary=named)
+        unit = pack_unit(place, raw, carried + body, base, named)
         self._number += 1
         self.choice.learn(level, len(raw), len(unit))
         return unit
+
+    def _prime(self, level: Level) -> int:
+        """Take the baseline for sent; returns its name, 0 if it could not be."""
+        baseline, self._baseline = self._baseline, b""
+        if level is Level.RAW or self.unsent(level, baseline) is None:
+            self.reset()
+            return 0
+        return content_hash(baseline)
+
+    def unsent(self, level: Level, baseline: bytes) -> bytes | None:
+        """Return the body of a baseline, which both ends make; None if it is no batch."""
+        return self._typed_body(baseline) if level is Level.TYPED else self._window.write(baseline)
 
     def _carry(self, room_bytes: int) -> bytes:
         """Return the newest dictionary, if the peer lacks it and there is room for it."""
@@ -187,6 +213,7 @@ class FlowDecoder:
         raw_bytes_max: Largest unit accepted.
         settings: Limits.
         dictionaries: Of the node; those that units carry are held there.
+        find: Returns a baseline by its `content_hash`, None if it is not held.
 
     Attributes:
         epoch: Number of the epoch that can be decoded now, -1 for none.
@@ -197,7 +224,9 @@ class FlowDecoder:
         raw_bytes_max: int,
         settings: FlowSettings | None = None,
         dictionaries: Dictionaries | None = None,
+        find: Find = lambda _: None,
     ) -> None:
+        self._find = find
         self._raw_bytes_max = raw_bytes_max
         self._settings = settings or FlowSettings()
         self._dictionaries = dictionaries or Dictionaries(0)
@@ -217,6 +246,8 @@ class FlowDecoder:
             self._window = WindowReader(self._settings.window_log, self._dictionary(header))
             self._typed: TypedDecoder | None = None
             self._number = 0
+            if header.base:
+                self._prime(header)
         elif header.epoch != epoch:
             self.epoch = epoch
             raise BadUnitError(f"a unit of epoch {header.epoch} without its key unit")
@@ -231,6 +262,19 @@ class FlowDecoder:
         self.epoch = header.epoch
         self._number += 1
         return raw
+
+    def _prime(self, header: UnitHeader) -> None:
+        """Take a baseline for received: make the body that was not sent, and read it."""
+        baseline = self._find(header.base)
+        if baseline is None:
+            raise BadUnitError(f"baseline {header.base:016x} is not held here")
+        held = Dictionaries(0)
+        if header.dictionary:
+            held.newest = held.hold(self._dictionary(header))
+        body = FlowEncoder(self._settings, held).unsent(Level(header.codec), baseline)
+        if body is None:
+            raise BadUnitError(f"baseline {header.base:016x} is no batch")
+        self._content(header._replace(raw_bytes=len(baseline)), body)
 
     def _dictionary(self, header: UnitHeader) -> bytes:
         if not header.dictionary:

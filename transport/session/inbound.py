@@ -7,7 +7,7 @@ from schemas.registry import Record
 from transport.amst.decoder import Payload
 from transport.amst.reassembly import FlowLimits, FlowReport
 from transport.frame import Frame, FrameType, Header
-from transport.hde.flow import FlowDecoder
+from transport.hde.flow import Find, FlowDecoder
 from transport.hde.unit import FLAG_KEY, read_unit_header, unit_bytes_max
 from transport.messages import PROTOCOL_MAX, positions, ranges, read_message
 from transport.session.control import (
@@ -82,6 +82,11 @@ class InboundSession(ControlConnection):
             else:
                 events.append(self._step(frame, now_ns, wall_ms))
         return events
+
+    def use_held(self, find: Find) -> None:
+        """Let flows begin with baselines that are held here, by name."""
+        one = self.settings
+        self._flow = FlowDecoder(one.unit_bytes_max, one.flow, one.dictionaries, find)
 
     def welcome(self, cursors: Mapping[int, int]) -> None:
         """Let the peer in; `cursors` say from where its log is wanted."""

@@ -111,6 +111,17 @@ class OutboundSession(ControlConnection):
         """Tell how much CPU the last unit took: the next level is chosen by it."""
         self._encoder.choice.report(encode_ns)
 
+    def use_baseline(self, baseline: bytes) -> None:
+        """Begin the flow with what the peer holds by name; only before its first unit."""
+        assert not self.raw_bytes, "the flow has begun"
+        settings = self.settings
+        self._encoder = FlowEncoder(settings.flow, settings.dictionaries, baseline)
+
+    @property
+    def forgotten(self) -> int:
+        """Entities that the flow had to forget, for its memory was full."""
+        return self._encoder.forgotten
+
     def begin_epoch(self) -> None:
         """Forget the window; the next unit is a key unit. Not while `encode_unit` runs."""
         self._encoder.reset()
