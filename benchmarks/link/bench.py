@@ -33,14 +33,26 @@ def chosen_scenarios(names: Sequence[str], *, is_quick: bool) -> tuple[list[Scen
 
 
 def run_bench(
-    scenarios: Sequence[Scenario], seconds: float, repeats: int, told: Callable[[str], None]
+    scenarios: Sequence[Scenario],
+    seconds: float,
+    repeats: int,
+    told: Callable[[str], None],
+    names: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Measure everything and return the rows; `told` hears what is being measured."""
+    """Measure and return the rows.
+
+    Args:
+        scenarios: On which paths.
+        seconds: Of each measurement.
+        repeats: Of each measurement, interleaved.
+        told: Hears what is being measured.
+        names: How the rivals' names begin; none: all of them.
+    """
     rows = []
     for scenario in scenarios:
         found: dict[tuple[str, int], list[Figures]] = {}
         for repeat in range(repeats):
-            for rival in rivals(scenario):
+            for rival in rivals(scenario, names):
                 told(f"{scenario.name}: {rival.name} {rival.streams or ''} ({repeat + 1})")
                 figures = _measure(scenario, rival, seconds)
                 found.setdefault((rival.name, rival.streams), []).append(figures)

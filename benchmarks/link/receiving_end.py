@@ -1,6 +1,7 @@
 """The receiving end of our link in a measurement: counts units, asks how old they are."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import struct
@@ -9,6 +10,7 @@ import time
 from typing import Any, Final
 
 from benchmarks.link.worker import answer_marks
+from schemas.errors import LinkError
 from transport.aio.connection import flush_control, pump_control
 from transport.aio.receiving import ReceiveStream, ReceiveStreams
 from transport.aio.tls import LinkTls
@@ -98,7 +100,8 @@ class Receiver:
         self._control = wire
         for event in self._session.receive_control(greeting.data, time.monotonic_ns(), 0):
             await self._handle(event)
-        await pump_control(self._session, wire, self._session.receive_control, self._handle)
+        with contextlib.suppress(LinkError):  # the sender's end is the end of a measurement
+            await pump_control(self._session, wire, self._session.receive_control, self._handle)
 
     async def _handle(self, event: Event) -> None:
         match event:

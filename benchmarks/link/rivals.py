@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -141,8 +141,12 @@ def _until_it_listens(site: Site, argv: list[str]) -> Figures:
         time.sleep(0.1)
 
 
-def rivals(scenario: Scenario) -> list[Rival]:
-    """Return what is measured on a path, ours last."""
+def rivals(scenario: Scenario, names: Sequence[str] = ()) -> list[Rival]:
+    """Return what is measured on a path, ours last; with names, those that begin so."""
+    return [one for one in _all_rivals(scenario) if not names or one.name.startswith(tuple(names))]
+
+
+def _all_rivals(scenario: Scenario) -> list[Rival]:
     raw, plain = _pair("benchmarks.link.raw"), _pair("benchmarks.link.plain_asyncio")
     found = [Rival("raw sockets", n, raw) for n in (1, 4, 16)]
     found.append(Rival("asyncio streams", 4, plain))

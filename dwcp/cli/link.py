@@ -75,14 +75,16 @@ def plot(url: str, peer: str | None, out: Path, access: NodeAccess, *, as_json: 
 
 @link.command()
 @click.option("--scenario", "names", multiple=True, help="A path, or all; see --list.")
+@click.option("--rival", "rivals", multiple=True, help="How its name begins: raw, dwcp, iperf3.")
 @click.option("--seconds", default=5.0, show_default=True, type=click.FloatRange(min=0.5))
 @click.option("--repeat", default=1, show_default=True, type=click.IntRange(1, 100))
 @click.option("--quick", is_flag=True, help="Two seconds each, a small emulated path.")
 @click.option("--list", "is_list", is_flag=True, help="Name the paths and end.")
 @json_option
 @reports_errors
-def bench(
+def bench(  # noqa: PLR0913 - one a command-line option
     names: tuple[str, ...],
+    rivals: tuple[str, ...],
     seconds: float,
     repeat: int,
     *,
@@ -110,7 +112,7 @@ def bench(
     scenarios, left_out = engine.chosen_scenarios(names, is_quick=quick)
     if left_out:
         console.print(f"[yellow]{escape(left_out)}[/]")
-    found = engine.run_bench(scenarios, 2.0 if quick else seconds, repeat, _tell)
+    found = engine.run_bench(scenarios, 2.0 if quick else seconds, repeat, _tell, rivals)
     _show_rows(found["rows"])
     if as_json:
         emit_json(found | {"left_out": left_out})
