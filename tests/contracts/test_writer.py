@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from aiokafka.errors import KafkaError
 
 from connectors.kafka_writer import KafkaWriter
 from connectors.log import FencedWriter, Log, NewRecord
@@ -16,6 +17,7 @@ from schemas.errors import (
 )
 from tests.support.clusters import Cluster, InMemory, OnKafka, flat, new_topic, take, values
 from tests.support.kafka import unique_topic
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module", params=["memory", pytest.param("kafka", marks=pytest.mark.broker)])
@@ -180,3 +182,50 @@ async def test_many_small_appends_share_transactions(kafka_broker: object) -> No
 
     assert isinstance(writer, KafkaWriter)
     assert writer.transactions < 20
+
+
+@pytest.mark.broker
+async def test_what_a_killed_owner_had_under_way_is_decided_when_its_successor_is_open(
+    kafka_broker: object,
+) -> None:
+    """Its records stand in the log, but not committed: no reader sees them, then or later."""
+    cluster = OnKafka(kafka_broker.bootstrap)  # type: ignore[attr-defined]
+    topic, name = await new_topic(cluster.log), unique_topic("writer")
+    killed = await cluster.log.open_writer(name)
+    assert isinstance(killed, KafkaWriter)
+    await killed.append(topic, 0, values("told"))
+    producer = killed._producer
+    await producer.begin_transaction()
+    await producer.send_and_wait(topic, b"under way", partition=0)  # killed before the end
+
+    successor = await cluster.log.open_writer(name)
+    assert await committed(cluster.log, topic) == [b"told"]
+    with pytest.raises(KafkaError):  # mostly ProducerFenced
+        await producer.commit_transaction()
+    await successor.append(topic, 0, values("after"))
+    assert await committed(cluster.log, topic) == [b"told", b"after"]
+    await killed.close()
+    await successor.close()
+    await cluster.close()
+
+
+@pytest.mark.broker
+async def test_an_answer_that_got_lost_leaves_its_records_once(kafka_broker: object) -> None:
+    """The transaction ended, its owner never heard: the successor finds all of it, and no more."""
+    cluster = OnKafka(kafka_broker.bootstrap)  # type: ignore[attr-defined]
+    topic, name = await new_topic(cluster.log), unique_topic("writer")
+    killed = await cluster.log.open_writer(name)
+    assert isinstance(killed, KafkaWriter)
+    appending = asyncio.ensure_future(killed.append(topic, 0, values("a", "b")))
+    await until(lambda: killed._committing is not None, 10, "the append to be under way")
+    appending.cancel()  # whoever asked is gone; the append goes on, as the broker's part would
+    await asyncio.gather(appending, return_exceptions=True)
+    await killed.close()
+
+    successor = await cluster.log.open_writer(name)
+    found = await committed(cluster.log, topic)
+    assert found in ([], [b"a", b"b"])
+    await successor.append(topic, 0, values("a", "b")[len(found) :] or values("c"))
+    assert await committed(cluster.log, topic) == [b"a", b"b", b"c"][: max(2, len(found) + 1)]
+    await successor.close()
+    await cluster.close()
