@@ -129,6 +129,14 @@ class FlowEncoder:
         if self._refused >= _REFUSED_MAX:
             self.choice.is_typed = False
 
+    @property
+    def memory_in_use(self) -> tuple[int, int]:
+        """Return how many entities the typed level remembers, and what they are charged, bytes."""
+        if self._typed is None:
+            return 0, 0
+        memory = self._typed.memory
+        return len(memory.entities), memory.charged_bytes
+
     def encode(self, raw: bytes) -> bytes:
         """Encode one unit; heavy, and zstd releases the GIL while it works."""
         picked = self.choice.pick(raw)
