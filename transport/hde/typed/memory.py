@@ -12,7 +12,7 @@ from transport.hde.typed.deltas import BRANCH_COUNT, DeltaShape
 from transport.hde.typed.predictor import Predictor
 from transport.hde.typed.things import Entity, Frame, PatchShape, Ring, Shape, Signature
 
-ENTITY_BYTES: Final = 600  # of an entity without content, measured: see docs/encoding.md
+ENTITY_BYTES: Final = 600  # an estimate; `benchmarks.hde_memory` compares
 TEXT_BYTES: Final = 150  # of a field's text without its bytes
 NUMBER_BYTES: Final = 75  # of a field's number, and of a step
 TEXT_BYTES_MAX: Final = 256  # longer texts are not kept as what others refer to
