@@ -26,7 +26,8 @@ from connectors.log import LogRecord, RecordRange
 from schemas.changes import set_field
 from schemas.registry import encode_event
 from streams.replication import encode_batch
-from transport.hde.flow import FlowDecoder, FlowEncoder, FlowSettings
+from transport.hde.flow import FlowDecoder, FlowEncoder
+from transport.hde.settings import FlowSettings
 
 FIELDS: Final = (3, 5, 8)
 ENTITIES: Final = 20_000

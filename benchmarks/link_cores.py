@@ -28,7 +28,7 @@ from transport.amst.reassembly import Reassembler
 from transport.amst.scheduler import SendScheduler
 from transport.amst.traffic import Traffic
 from transport.frame import Frame, FrameDecoder, FrameType, encode_frame
-from transport.hde.flow import FlowSettings
+from transport.hde.settings import FlowSettings
 from transport.session.control import STATE_FLOW
 from transport.session.events import Identity, LinkSettings, Reported
 from transport.session.inbound import InboundSession, flow_limits

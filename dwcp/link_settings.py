@@ -7,7 +7,7 @@ from transport.aio.tcp_info import send_buffer_bytes_max
 from transport.amst.limits import SchedulerLimits
 from transport.amst.stream_count import StreamLimits
 from transport.hde.dictionary import Dictionaries
-from transport.hde.flow import FlowSettings
+from transport.hde.settings import FlowSettings
 from transport.session.events import LinkSettings
 
 

@@ -6,7 +6,8 @@ from typing import Final, NamedTuple, Protocol
 
 import zstandard
 
-from transport.hde.flow import FlowDecoder, FlowEncoder, FlowSettings
+from transport.hde.flow import FlowDecoder, FlowEncoder
+from transport.hde.settings import FlowSettings
 
 BATCH_BYTES: Final = "512 KiB"
 BATCHES: Final[tuple[int | str, ...]] = (1, 2, 100, 500, BATCH_BYTES)

@@ -6,7 +6,8 @@ from typing import Final
 
 from schemas.errors import BadUnitError
 from tests.support.changes import ChangeDice
-from transport.hde.flow import FlowDecoder, FlowEncoder, FlowSettings
+from transport.hde.flow import FlowDecoder, FlowEncoder
+from transport.hde.settings import FlowSettings
 from transport.hde.unit import HEADER, Level
 from transport.hde.window import WindowReader, WindowWriter, pack_typed, unpack_typed
 

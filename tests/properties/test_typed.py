@@ -13,7 +13,8 @@ from schemas.errors import BadUnitError
 from schemas.registry import encode_event
 from streams.replication import encode_batch
 from tests.support.changes import ChangeDice
-from transport.hde.flow import FlowDecoder, FlowEncoder, FlowSettings
+from transport.hde.flow import FlowDecoder, FlowEncoder
+from transport.hde.settings import FlowSettings
 from transport.hde.typed.batch import read_batch, write_batch
 from transport.hde.typed.templates import Templates
 from transport.hde.unit import Level, read_unit_header, unit_bytes_max

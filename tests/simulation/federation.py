@@ -16,7 +16,7 @@ from tests.simulation.stepping import Job, SteppedLog
 from tests.simulation.timeline import Timeline
 from tests.simulation.violation import Violation
 from tests.simulation.workload import Writer
-from transport.hde.flow import FlowSettings
+from transport.hde.settings import FlowSettings
 from transport.session.events import LinkSettings
 
 REGIONS: Final = ["ams", "iad", "sin"]

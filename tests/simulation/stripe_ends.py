@@ -11,7 +11,7 @@ from tests.simulation.violation import Violation
 from transport.amst.ranges import RangeSet
 from transport.amst.reassembly import Reassembler, WholeUnit
 from transport.amst.traffic import Traffic
-from transport.hde.flow import FlowSettings
+from transport.hde.settings import FlowSettings
 from transport.session.control import STATE_FLOW
 from transport.session.events import (
     Acked,

@@ -5,7 +5,8 @@ import random
 import pytest
 
 from tests.support.changes import ChangeDice
-from transport.hde.flow import FlowDecoder, FlowEncoder, FlowSettings
+from transport.hde.flow import FlowDecoder, FlowEncoder
+from transport.hde.settings import FlowSettings
 from transport.hde.unit import unit_bytes_max
 
 pytestmark = pytest.mark.slow

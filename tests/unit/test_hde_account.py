@@ -2,7 +2,8 @@
 
 from transport.hde.account import FlowAccount
 from transport.hde.blob import encode_blob
-from transport.hde.flow import FlowDecoder, FlowEncoder, FlowSettings
+from transport.hde.flow import FlowDecoder, FlowEncoder
+from transport.hde.settings import FlowSettings
 
 
 def test_every_unit_is_counted_by_its_level() -> None:

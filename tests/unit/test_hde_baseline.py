@@ -12,7 +12,8 @@ from streams.baselines.contents import Document, baseline_of
 from streams.replication import encode_batch
 from tests.support.events import APPENDED_MS, put
 from transport.hde.dictionary import Dictionaries
-from transport.hde.flow import FlowDecoder, FlowEncoder, FlowSettings
+from transport.hde.flow import FlowDecoder, FlowEncoder
+from transport.hde.settings import FlowSettings
 from transport.hde.unit import content_hash, read_unit_header
 
 DICE = random.Random(1)

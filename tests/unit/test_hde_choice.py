@@ -3,7 +3,8 @@
 import random
 
 from transport.hde.choice import Choice
-from transport.hde.flow import FlowDecoder, FlowEncoder, FlowSettings
+from transport.hde.flow import FlowDecoder, FlowEncoder
+from transport.hde.settings import FlowSettings
 from transport.hde.unit import Level
 
 RAW = b"abcdefgh" * 1_000

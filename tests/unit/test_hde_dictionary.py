@@ -11,7 +11,8 @@ from transport.hde.dictionary import (
     train_dictionary,
     unpack_dictionary,
 )
-from transport.hde.flow import FlowDecoder, FlowEncoder, FlowSettings
+from transport.hde.flow import FlowDecoder, FlowEncoder
+from transport.hde.settings import FlowSettings
 from transport.hde.unit import FLAG_CARRIED, content_hash, read_unit_header, unit_bytes_max
 
 LIMIT = 1 << 22

@@ -6,7 +6,8 @@ import pytest
 import zstandard
 
 from schemas.errors import BadUnitError
-from transport.hde.flow import FlowDecoder, FlowEncoder, FlowSettings
+from transport.hde.flow import FlowDecoder, FlowEncoder
+from transport.hde.settings import FlowSettings
 from transport.hde.unit import EPOCH_MASK, FLAG_KEY, HEADER, Level, read_unit_header
 
 NOISE = random.Random(1).randbytes(3_000)

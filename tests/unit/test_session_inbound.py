@@ -9,7 +9,7 @@ from tests.support.sessions import established, inbound, ship, tell
 from transport.amst.objects import OutgoingObject
 from transport.amst.reassembly import FlowReport
 from transport.frame import Frame, FrameType, encode_frame
-from transport.hde.flow import FlowSettings
+from transport.hde.settings import FlowSettings
 from transport.hde.unit import FLAG_KEY, HEADER, Level
 from transport.session.control import FIRST_OBJECT_FLOW, LOG_FLOW
 from transport.session.events import (

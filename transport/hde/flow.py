@@ -6,12 +6,12 @@ a unit.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from schemas.errors import BadUnitError
 from transport.hde.choice import Choice
 from transport.hde.dictionary import Dictionaries, pack_dictionary, unpack_dictionary
+from transport.hde.settings import FlowSettings
 from transport.hde.typed.batch import read_batch
 from transport.hde.typed.decoder import TypedDecoder
 from transport.hde.typed.encoder import TypedEncoder
@@ -29,40 +29,12 @@ from transport.hde.unit import (
     pack_unit,
     read_unit_header,
 )
-from transport.hde.window import (
-    LEVEL,
-    WINDOW_LOG,
-    WindowReader,
-    WindowWriter,
-    pack_typed,
-    unpack_typed,
-)
+from transport.hde.window import WindowReader, WindowWriter, pack_typed, unpack_typed
 
-MEMORY_BYTES: Final = 95 << 20  # about the 100 MB that a connection may take, by design
 _SOON: Final = 256  # units; an epoch that ends so soon may have ended because of how it began
 _REFUSED_MAX: Final = 3
 _SAMPLED_UNITS: Final = 200
 _MIB: Final = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class FlowSettings:
-    """Limits of a flow; those of the decoding end have to be no smaller.
-
-    Attributes:
-        level: zstd level; 0 sends raw.
-        window_log: Window size as a power of two.
-        is_typed: Use the typed level where it pays.
-        memory_bytes: What the typed level may remember, on each end.
-        rate_bytes_s: What the link can carry, 0 when nobody knows; see `choice`.
-    """
-
-    level: int = LEVEL
-    window_log: int = WINDOW_LOG
-    is_typed: bool = True
-    memory_bytes: int = MEMORY_BYTES
-    rate_bytes_s: float = 0.0
-
 
 Find = Callable[[int], bytes | None]
 

@@ -8,7 +8,7 @@ from schemas.registry import Record
 from transport.amst.reassembly import FlowReport
 from transport.frame import Header
 from transport.hde.dictionary import Dictionaries
-from transport.hde.flow import FlowSettings
+from transport.hde.settings import FlowSettings
 
 
 @dataclass(frozen=True, slots=True)
