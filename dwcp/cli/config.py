@@ -25,16 +25,21 @@ def config() -> None:
 @json_option
 @reports_errors
 def show(path: Path, *, as_json: bool) -> None:
-    """Print the effective values, defaults included."""
+    """Print the effective values, defaults included, and the fixed limits beside them."""
     import yaml  # noqa: PLC0415 - `dwcp --help` stays fast
 
     from dwcp.config import load_config  # noqa: PLC0415
+    from dwcp.limits import LIMITS, limit_values  # noqa: PLC0415
 
     values = load_config(path).model_dump(mode="json")
     if as_json:
-        emit_json(values)
-    else:
-        click.echo(yaml.safe_dump(values, sort_keys=False), nl=False)
+        emit_json({**values, "limits": limit_values()})
+        return
+    click.echo(yaml.safe_dump(values, sort_keys=False), nl=False)
+    # Comments, so that what is shown can be used as a configuration.
+    click.echo("# fixed limits")
+    for name, limit in LIMITS.items():
+        click.echo(f"# {name}: {limit.value:,}  {limit.meaning}")
 
 
 @config.command()
