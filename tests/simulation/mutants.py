@@ -247,6 +247,12 @@ MUTANTS: Final = (
         "if True:",
     ),
     Mutant(
+        "a fenced writer is never given up",
+        f"{_REPLICA}._lose",
+        "self.on_lost(holding.partition, error)",
+        "pass",
+    ),
+    Mutant(
         "a failed writer is used again",
         f"{_REPLICA}._lose",
         "holding.is_lost = True",

@@ -5,6 +5,7 @@ from random import Random
 from typing import Final
 
 from streams import topics
+from streams.agents.replica import writer_name
 from tests.simulation.region import FOLDED, Node, Region, World
 from tests.simulation.sending import Shipping
 from transport.hde.unit import HEADER as UNIT_HEADER
@@ -29,6 +30,7 @@ FAULTS: Final = (  # methods of `Nemesis`, and how often each strikes
     ("deliver_again", 8),
     ("lag", 8),
     ("fail_append", 8),
+    ("fence_writer", 6),
     ("step_clock", 4),
 )
 
@@ -216,6 +218,14 @@ class Nemesis:
         if nodes:
             topic = self._dice.choice((topics.REPLICA, topics.SNAPSHOTS))
             self._dice.choice(nodes).log.failures[topic] += self._dice.randint(1, 2)
+
+    def fence_writer(self) -> None:
+        """Let another node take a partition, write under its old owner's hands, and die."""
+        nodes = [node for node in self._nodes() if node.world.profile.is_fenced]
+        if nodes:
+            node = self._dice.choice(nodes)
+            partition = self._dice.randrange(self._world.profile.partition_count)
+            node.region.cluster.fence(writer_name(node.region.name, partition))
 
     def step_clock(self) -> None:
         """Set a broker's clock to something else."""
