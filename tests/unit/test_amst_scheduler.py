@@ -212,6 +212,20 @@ def test_a_window_bounds_what_is_not_reported_but_lets_one_frame_pass() -> None:
     assert made.take(1, 0) is None
 
 
+def test_what_was_reported_out_of_turn_counts_against_the_window_until_its_turn() -> None:
+    """The receiver keeps it until then, and ends a session that makes it keep more."""
+    made = scheduler(1, window_bytes=6)
+    submit(made, b"x" * 3, b"y" * 3, b"z" * 3)
+    taken(made, 1)
+    taken(made, 1)
+
+    made.on_report(FLOW, 0, [(1, 2)], 0)
+    assert made.take(1, 0) is None
+    made.on_report(FLOW, 2, [], 0)
+
+    assert taken(made, 1).sequence == 2
+
+
 def test_no_frame_goes_out_too_far_ahead_of_the_first_that_is_not_reported() -> None:
     made = scheduler(1)
     submit(made, *[b""] * (FRAMES_AHEAD_MAX + 1))

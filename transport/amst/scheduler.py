@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from schemas.errors import UnexpectedMessageError
+from transport.amst.flow import OutgoingFlow
 from transport.amst.limits import (
     CONTROL_STREAM,
     FRAMES_AHEAD_MAX,
@@ -28,17 +29,6 @@ from transport.amst.traffic import DEFAULT_SHARES, Shares, Traffic
 from transport.frame import FLAG_LAST, PAYLOAD_BYTES_MAX, FrameType
 
 _SMOOTHING: Final = 8  # as RFC 6298 smooths round trips
-
-
-@dataclass(slots=True)
-class _Flow:
-    window_bytes: int
-    is_object: bool = False
-    next_sequence: int = 0  # of an object: its size
-    base: int = 0
-    unreported_count: int = 0
-    unreported_bytes: int = 0
-    out: dict[int, Piece] = field(default_factory=dict)  # taken at least once, not reported
 
 
 @dataclass(slots=True)
@@ -74,7 +64,7 @@ class SendScheduler:
         self._queues: dict[Traffic, deque[Piece]] = {traffic: deque() for traffic in Traffic}
         self._copies: list[Piece] = []
         self._out: dict[Piece, None] = {}  # all flows' frames under way, longest ago first
-        self._flows: dict[int, _Flow] = {}
+        self._flows: dict[int, OutgoingFlow] = {}
         self._streams: dict[int, _Stream] = {}
 
     @property
@@ -90,7 +80,7 @@ class SendScheduler:
     def open_flow(self, flow: int, window_bytes: int) -> None:
         """Begin a flow of units with at most about `window_bytes` unreported."""
         assert flow not in self._flows, f"flow {flow} is open"
-        self._flows[flow] = _Flow(window_bytes)
+        self._flows[flow] = OutgoingFlow(window_bytes)
 
     def submit(self, flow: int, traffic: Traffic, unit: Buffer) -> None:
         """Queue one unit; flows keep their order, classes do not wait for each other."""
@@ -109,7 +99,9 @@ class SendScheduler:
     def open_object(self, flow: int, size_bytes: int, pieces: Iterable[Piece]) -> None:
         """Queue the chunks that a peer lacks of an object; in any order they arrive."""
         assert flow not in self._flows, f"flow {flow} is open"
-        state = self._flows[flow] = _Flow(size_bytes, is_object=True, next_sequence=size_bytes)
+        state = self._flows[flow] = OutgoingFlow(
+            size_bytes, is_object=True, next_sequence=size_bytes
+        )
         for piece in pieces:
             state.unreported_count += 1
             self.counters.submitted[piece.traffic] += len(piece)
@@ -198,8 +190,11 @@ class SendScheduler:
                 )
         held = RangeSet([(0, before), *ranges])
         for piece in [p for p in state.out.values() if held.covers(p.sequence, p.end)]:
+            if not state.is_object:
+                state.early[piece.sequence] = len(piece)
+                state.early_bytes += len(piece)
             self._on_reported(piece, now_ns)
-        state.base = max(state.base, before)
+        state.move_base(before)
 
     def poll(self, now_ns: int) -> list[int]:
         """Queue copies of overdue frames; return streams to give up. Call it now and then."""
@@ -247,7 +242,7 @@ class SendScheduler:
         piece = queue[0]
         flow = self._flows[piece.flow]
         if piece.takes == 0 and not flow.is_object:
-            is_over = flow.unreported_bytes + len(piece) > flow.window_bytes
+            is_over = flow.kept_bytes + len(piece) > flow.window_bytes
             is_ahead = piece.sequence - flow.base >= FRAMES_AHEAD_MAX
             if is_ahead or (is_over and flow.unreported_bytes):
                 return None  # a report lets it go on
