@@ -156,7 +156,7 @@ async def test_each_right_that_is_missing_is_named_at_the_start(
     wanted = node_access(REGION)
     looked_at = [one for one in wanted if one.kind != "transactional-id" and not one.is_prefix]
     cases = without_each(looked_at)
-    assert len(cases) == 17
+    assert len(cases) > len(looked_at) > 3
     for allowed, gone, resource in cases:
         await kafka.allow(allowed)
         with pytest.raises(KafkaAccessError, match="Kafka does not allow us") as caught:
