@@ -12,12 +12,20 @@ from transport.hde.dictionary import Dictionaries
 from transport.session.outbound import OutboundSession
 
 _LOOK_S: Final = 5.0
+_FULL_BYTES: Final = 262_144  # half of what a tail gives at once: so much waits only behind us
 
 log = structlog.get_logger()
 
 
-def encode_timed(session: OutboundSession, raw: bytes) -> bytes:
-    """Encode a unit in a thread of its own, whose CPU tells which level pays."""
+def encode_timed(session: OutboundSession, raw: bytes, waiting_bytes: int) -> bytes:
+    """Encode a unit in a thread of its own, whose CPU tells which level pays.
+
+    Args:
+        session: Whose flow it is.
+        raw: The unit.
+        waiting_bytes: What waits for the link. Nothing, and a full unit: the core is what is short.
+    """
+    session.note_core(is_short=len(raw) >= _FULL_BYTES and not waiting_bytes)
     began_ns = time.thread_time_ns()
     unit = session.encode_unit(raw)
     session.report_encoding(time.thread_time_ns() - began_ns)

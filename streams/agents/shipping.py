@@ -279,17 +279,17 @@ class Shipping:
             return
         due = time.monotonic() + self._outgoing.flush_ms / 1_000
         raw = encode_batch(ranges, topics.SHIPPED_BYTES_MAX)
-        before = session.encoded_bytes
-        unit = await asyncio.to_thread(encode_timed, session, raw)
+        waiting_bytes = self._streams.scheduler.waiting_bytes
+        unit = await asyncio.to_thread(encode_timed, session, raw, waiting_bytes)
         is_behind = any(part.to_offset < self._ends.get(part.partition, 0) for part in ranges)
         traffic = Traffic.CATCH_UP if is_behind else Traffic.STATE
         self._streams.submit(STATE_FLOW, traffic, unit)
         status.units += 1
         status.raw_bytes += len(raw)
-        status.encoded_bytes += session.encoded_bytes - before
+        status.encoded_bytes += len(unit)
         status.flows[topics.STATE].note(unit, session.forgotten)
         self._note_wire()
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        await asyncio.sleep(due - time.monotonic())
 
     async def _drain(self) -> None:
         """Wait until what is under way has arrived, within bounds."""

@@ -37,6 +37,18 @@ def test_the_slower_of_core_and_link_decides() -> None:
     assert picks[1e9].count(Level.WINDOW) == 60
 
 
+def test_only_cpu_counts_while_the_core_is_what_is_short() -> None:
+    choice = Choice()
+    measured(choice, Level.WINDOW, 400, 8_000)
+    measured(choice, Level.TYPED, 100, 200_000)
+
+    assert choice.pick(RAW) is Level.TYPED
+    choice.is_core_short = True
+    assert choice.pick(RAW) is Level.WINDOW
+    choice.is_core_short = False
+    assert choice.pick(RAW) is Level.TYPED
+
+
 def test_the_level_not_used_is_measured_anew_now_and_then() -> None:
     choice = Choice(rate_bytes_s=1e9)
     measured(choice, Level.WINDOW, 400, 8_000)

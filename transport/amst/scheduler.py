@@ -68,9 +68,14 @@ class SendScheduler:
         self._streams: dict[int, _Stream] = {}
 
     @property
+    def waiting_bytes(self) -> int:
+        """What waits to be taken, of all classes."""
+        return sum(self.queue_bytes.values())
+
+    @property
     def has_room(self) -> bool:
         """Tell whether something may be submitted now."""
-        return sum(self.queue_bytes.values()) < self.limits.queue_bytes_max
+        return self.waiting_bytes < self.limits.queue_bytes_max
 
     @property
     def is_drained(self) -> bool:

@@ -50,12 +50,14 @@ class Choice:
 
     Attributes:
         rate_bytes_s: What the link can carry; 0 when nobody knows, then bytes are what is dear.
+        is_core_short: Records wait for the encoder and nothing waits for the link: then CPU is.
         costs: By level.
     """
 
     is_compressing: bool = True
     is_typed: bool = True
     rate_bytes_s: float = 0.0
+    is_core_short: bool = False
     costs: dict[Level, LevelCost] = field(default_factory=dict)
     _unshrunk: int = 0
     _skip: int = 0
@@ -76,9 +78,10 @@ class Choice:
             return Level.WINDOW
         self._count += 1
         best, other = Level.TYPED, Level.WINDOW
-        if self.rate_bytes_s > 0 and self._cost(other) < self._cost(best):
+        is_weighed = self.is_core_short or self.rate_bytes_s > 0
+        if is_weighed and self._cost(other) < self._cost(best):
             best, other = other, best
-        is_refresh = self.rate_bytes_s > 0 and self._count % _REFRESH_UNITS == 1
+        is_refresh = is_weighed and self._count % _REFRESH_UNITS == 1
         return other if is_refresh else best
 
     def learn(self, level: Level, raw_bytes: int, encoded_bytes: int) -> None:
@@ -108,6 +111,8 @@ class Choice:
         cost = self.costs.get(level)
         if cost is None:
             return 0.0
+        if self.is_core_short:
+            return cost.ns_per_byte
         return max(cost.ns_per_byte, cost.ratio * 1e9 / self.rate_bytes_s)
 
     def _shrinks(self, raw: bytes) -> bool:

@@ -107,6 +107,10 @@ class OutboundSession(ControlConnection):
         self.encoded_bytes += len(unit)
         return unit
 
+    def note_core(self, *, is_short: bool) -> None:
+        """Tell, before a unit, whether CPU is what holds the flow up: the choice goes by it."""
+        self._encoder.choice.is_core_short = is_short
+
     def report_encoding(self, encode_ns: int) -> None:
         """Tell how much CPU the last unit took: the next level is chosen by it."""
         self._encoder.choice.report(encode_ns)
