@@ -58,8 +58,8 @@ class LogStoppedError(LogTroubleError):
 
 
 class PartitionCountChangedError(LogTroubleError):
-    """A topic has other partitions than DWCP is configured for."""
+    """A topic has other partitions than DWCP is configured for: this one is nobody's."""
 
-    def __init__(self, topic: str, configured: int, found: int) -> None:
-        text = f"{found} partitions, state.partition_count is {configured}: what others produce by"
-        super().__init__(topic, configured, f"{text} the new count ends as dead letters")
+    def __init__(self, topic: str, partition: int, configured: int, found: int) -> None:
+        text = f"{found} partitions, state.partition_count is {configured}: nobody folds this one"
+        super().__init__(topic, partition, f"{text}; make new topics and produce anew")

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ Examples:
   dwcp demo --events 50000 --cut 5
   dwcp demo --kind patches --rate 0
   dwcp demo --input documents.jsonl --json
+  dwcp demo --set hde.typed=false --set group.exactly_once=false
 """
 )
 @click.option("--input", "path", help="JSONL of entity documents; - is stdin. Default: generated.")
@@ -52,6 +54,13 @@ Examples:
 @click.option("--link-mbit", default=100.0, show_default=True, help="Rate of each link; 0: none.")
 @click.option("--diff", is_flag=True, help="Writers send what changed of a document.")
 @click.option("--plain", is_flag=True, help="Links without TLS, to compare.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="SECTION.NAME=VALUE",
+    help="A setting of every node, as docs/configuration.md has it; may be repeated.",
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Keep all data and logs there.")
 @json_option
 @reports_errors
@@ -93,6 +102,7 @@ async def _demo(folder: Path, options: dict[str, Any]) -> Any:
         rate_bytes_per_s=mbit * 125_000 if mbit else None,
         partition_count=plan.partition_count,
         is_plain=options["plain"],
+        node_config=node_config(options["settings"]),
     )
     cluster = DemoCluster(settings)
     try:
@@ -106,6 +116,27 @@ async def _demo(folder: Path, options: dict[str, Any]) -> Any:
             return await run_demo(plan, cluster, show)
     finally:
         await cluster.stop()
+
+
+def node_config(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return `section.name=value` texts as sections of a configuration; values are YAML.
+
+    Raises:
+        ConfigError: One is not of that form.
+    """
+    import yaml  # noqa: PLC0415
+
+    sections: dict[str, dict[str, Any]] = {}
+    for text in settings:
+        place, has_value, value = text.partition("=")
+        section, _, name = place.partition(".")
+        if not (has_value and section and name) or "." in name:
+            raise ConfigError("--set", text, "write section.name=value, like hde.typed=false")
+        try:
+            sections.setdefault(section, {})[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError("--set", text, f"write the value as YAML ({error})") from error
+    return sections
 
 
 def _plan(options: dict[str, Any]) -> Any:

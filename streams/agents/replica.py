@@ -23,7 +23,7 @@ from schemas.errors import (
     PartitionNotHeldError,
     RecordTooLargeError,
 )
-from schemas.log_trouble import LogStoppedError, LogTroubleError
+from schemas.log_trouble import LogStoppedError, LogTroubleError, PartitionCountChangedError
 from streams import topics
 from streams.agents.folding import Folding
 from streams.agents.holding import FOLDED, Holding
@@ -59,6 +59,7 @@ class Replica(Folding):
         store: The state of all partitions that are held and restored.
         restored: What the last restore of each partition cost.
         on_lost: Told when a partition's writer failed; it has to be dropped and taken again.
+        on_trouble: Told what is wrong with a partition that is nobody's.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Replica(Folding):
         self.store = StateStore(region, partition_count)
         self.restored: dict[int, dict[str, float]] = {}
         self.on_lost: Callable[[int, DwcpError], None] = lambda _partition, _error: None
+        self.on_trouble: Callable[[int, DwcpError], None] = lambda _partition, _error: None
         self._log = log_
         self._is_fenced = is_fenced
         self._holdings: dict[int, Holding] = {}
@@ -164,7 +166,7 @@ class Replica(Folding):
         return len(records)
 
     async def watch_logs(self) -> None:
-        """Stop every partition whose topics are not what they were.
+        """Stop every partition whose topics are not what they were, and name those that are new.
 
         Raises:
             LogError: Kafka did not say.
@@ -177,6 +179,11 @@ class Replica(Folding):
             error = holding.trouble(ids, ends, at) if holding is not None else None
             if error is not None:
                 await self.stop(partition, error)
+        count = self.store.partition_count
+        for topic, found in ends.items():
+            for partition in range(count, len(found)):
+                changed = PartitionCountChangedError(topic, partition, count, len(found))
+                self.on_trouble(partition, changed)
 
     async def stop(self, partition: int, error: LogTroubleError) -> None:
         """Let nothing of a partition go on until an operator has decided."""

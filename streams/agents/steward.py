@@ -62,6 +62,7 @@ class Steward:
         self._restores = asyncio.Semaphore(RESTORES_MAX)
         self._is_handing_over = False
         replica.on_lost = self._on_lost
+        replica.on_trouble = self._note
 
     @property
     def is_settled(self) -> bool:

@@ -171,6 +171,7 @@ async def test_partitions_that_were_added_are_nobodys_and_the_others_go_on(site:
     await until(is_known, WAIT_S, "the new partitions")
     await log.append(STATE, PARTITIONS + 1, [NewRecord(None, b"x")])
     await log.close()
+    await site.until_troubles(p2="PartitionCountChanged", p3="PartitionCountChanged")
     await site.write(40)
     await site.node.stop()
     with pytest.raises(NodeError, match="4 partitions, 2 are configured"):
