@@ -6,7 +6,7 @@ fenced writer. So what this object knows of both topics is the truth until the w
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from connectors.log import FencedWriter, Log, NewRecord
@@ -100,8 +100,12 @@ class Holding:
         self.positions[topics.STATE] = self.state.vector.get(self._region, 0)
         return count
 
-    async def snapshot(self) -> int:
-        """Write what changed since the last snapshot; returns the number of records written."""
+    async def snapshot(self, is_burying: Callable[[], bool]) -> int:
+        """Write what changed since the last snapshot; returns the number of records written.
+
+        A bucket that is written while a dead letter is under way could say after a crash that the
+        refused change was folded: then the snapshot ends early, and the next one goes on.
+        """
         state, place = self.state, self._place()
         if not state.dirty and self._manifest == place:
             return 0
@@ -110,6 +114,9 @@ class Holding:
         written = 0
         try:
             for bucket, entities in taken.items():
+                if is_burying():
+                    state.dirty.update(taken)
+                    return written
                 written += await self._write_bucket(bucket, encode_chunks(entities))
             await self._append([NewRecord(MANIFEST_KEY, manifest)])
         except BaseException:

@@ -205,7 +205,7 @@ class Replica(Folding):
         if holding is None or holding.is_lost or self.letters.are_under_way(partition):
             return 0
         try:
-            return await holding.snapshot()
+            return await holding.snapshot(lambda: self.letters.are_under_way(partition))
         except RecordTooLargeError:
             raise  # the writer goes on, and what is dirty stays so
         except LogError as error:

@@ -61,6 +61,24 @@ class Bases(dict[BaseKey, Base]):
         )
         for _, other in held[:-BASES_MAX]:
             self[other] = self[other]._replace(document=None)
+        # Only of this origin, which has a newer place now: `join` tells sets apart by it.
+        passed = covered.get(key[0], 0)
         for other, one in list(self.items()):
-            if one.document is None and one.offset < covered.get(other[0], 0):
+            if other[0] == key[0] and one.document is None and one.offset < passed:
                 del self[other]
+
+    def join(self, others: "Bases") -> None:
+        """Take over what another copy of the same entity holds, origin by origin the newer of both.
+
+        Never a mixture: what the newer one holds no longer would come back.
+        """
+        for origin in {key[0] for key in others}:
+            if others.last_place(origin) <= self.last_place(origin):
+                continue
+            for key in [key for key in self if key[0] == origin]:
+                del self[key]
+            self.update((key, base) for key, base in others.items() if key[0] == origin)
+
+    def last_place(self, origin: str) -> tuple[int, int]:
+        """Return the newest place that is known of an origin's log."""
+        return max((base.place for key, base in self.items() if key[0] == origin), default=(-1, -1))

@@ -196,13 +196,13 @@ def _base_records(entity: Entity) -> Iterator[Record]:
 
 def _join_bases(entity: Entity, records: list[Record], own: str | None) -> None:
     """Join bases; of two chunks that hold the entity the later one counts."""
-    bases = entity.bases if entity.bases is not None else Bases()
+    found = Bases()
     for record in records:
-        key = (record["origin"], record["producer"])
         document = own if record["is_shared"] else record["document"]
         base = Base(record["hybrid_timestamp"], record["offset"], record["index"], document)
-        if not bases.has_passed(key, base.place):
-            bases[key] = base
+        found[record["origin"], record["producer"]] = base
+    bases = entity.bases if entity.bases is not None else Bases()
+    bases.join(found)
     entity.bases = bases or None
 
 
