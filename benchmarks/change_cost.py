@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import pstats
 import statistics
 import sys
@@ -26,6 +25,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.machine import machine
 from connectors.log import LogRecord, RecordRange
 from connectors.memory import MemoryCluster, MemoryLog
 from connectors.producer import StateProducer
@@ -68,15 +68,6 @@ def main() -> None:
             console.print(live_table(kind, found))
     if options.json:
         sys.stdout.write(json.dumps(report) + "\n")
-
-
-def machine() -> dict[str, Any]:
-    """Return what the figures depend on."""
-    return {
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "cores": os.cpu_count(),
-    }
 
 
 def core_rows(kind: Kind, change_count: int) -> list[dict[str, Any]]:

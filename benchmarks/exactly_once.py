@@ -18,8 +18,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -33,6 +31,7 @@ from aiokafka import __version__ as aiokafka_version
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.machine import machine
 from connectors.embedded.broker import KafkaBroker
 from connectors.embedded.host import free_port
 from connectors.embedded.jars import KAFKA_VERSION
@@ -103,21 +102,14 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     rows = asyncio.run(measure(options.seconds, options.repeats))
-    report = {"machine": machine(), "seconds": options.seconds, "rows": rows}
+    report = {
+        "machine": machine(kafka=KAFKA_VERSION, aiokafka=aiokafka_version),
+        "seconds": options.seconds,
+        "rows": rows,
+    }
     console.print(table(rows))
     if options.json:
         sys.stdout.write(json.dumps(report) + "\n")
-
-
-def machine() -> dict[str, Any]:
-    """Return what the figures depend on."""
-    return {
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "cores": os.cpu_count(),
-        "kafka": KAFKA_VERSION,
-        "aiokafka": aiokafka_version,
-    }
 
 
 async def measure(seconds: float, repeats: int) -> list[dict[str, Any]]:

@@ -19,7 +19,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import signal
 import statistics
 import sys
@@ -33,6 +32,7 @@ import aiohttp
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.machine import machine
 from connectors.embedded.broker import KafkaBroker
 from connectors.embedded.host import free_port
 from connectors.embedded.jars import KAFKA_VERSION
@@ -71,7 +71,7 @@ def main() -> None:
     }
     rows = asyncio.run(measure(options.entities, options.repeats, group))
     report = {
-        "machine": machine(),
+        "machine": machine(kafka=KAFKA_VERSION),
         "settings": group,
         "entities": options.entities,
         "partitions": PARTITION_COUNT,
@@ -80,16 +80,6 @@ def main() -> None:
     console.print(table(rows, group, options.entities))
     if options.json:
         sys.stdout.write(json.dumps(report) + "\n")
-
-
-def machine() -> dict[str, Any]:
-    """Return what the figures depend on."""
-    return {
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "cores": os.cpu_count(),
-        "kafka": KAFKA_VERSION,
-    }
 
 
 class Site:

@@ -15,8 +15,6 @@ topic.
 import argparse
 import asyncio
 import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -30,6 +28,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.machine import machine
 from connectors.embedded.broker import KafkaBroker
 from connectors.embedded.host import free_port
 from connectors.embedded.jars import KAFKA_VERSION
@@ -65,23 +64,13 @@ def main() -> None:
         rows.append(asyncio.run(row(entities, length, options.repeats)))
         console.print(_line(rows[-1]))
     console.print(table(rows))
-    report = {"machine": machine(), "repeats": options.repeats, "rows": rows}
+    report = {"machine": machine(kafka=KAFKA_VERSION), "repeats": options.repeats, "rows": rows}
     if options.json:
         sys.stdout.write(json.dumps(report) + "\n")
 
 
 def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",") if part]
-
-
-def machine() -> dict[str, Any]:
-    """Return what the figures depend on."""
-    return {
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "cores": os.cpu_count(),
-        "kafka": KAFKA_VERSION,
-    }
 
 
 async def row(entities: int, rounds: int, repeats: int) -> dict[str, Any]:

@@ -25,7 +25,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.change_cost import machine
+from benchmarks.machine import machine
 from dwcp.client import get_json
 from dwcp.demo.cluster import ClusterSettings, DemoCluster
 from dwcp.demo.generator import generate

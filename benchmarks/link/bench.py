@@ -4,10 +4,10 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.change_cost import machine
 from benchmarks.link.rivals import Figures, Rival, Window, rivals
 from benchmarks.link.scenarios import DEFAULT, PROXIED, QUICK, SCENARIOS, Scenario
 from benchmarks.link.site import open_site
+from benchmarks.machine import machine
 from benchmarks.wan.emulator import why_missing
 
 WARM_UP_S = 3.0

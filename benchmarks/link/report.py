@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.change_cost import machine
+from benchmarks.machine import machine
 from benchmarks.wan.emulator import why_missing
 
 Row = dict[str, Any]

@@ -20,7 +20,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.change_cost import machine
+from benchmarks.machine import machine
 from benchmarks.wan.emulator import A_ADDRESS, B_ADDRESS, EmulatedWan, LinkShape, why_missing
 
 SHAPES: Final = (

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -20,26 +19,6 @@ from tests.support.clusters import Cluster, InMemory, OnKafka, flat, new_topic, 
 from tests.support.kafka import unique_topic
 
 MISSING = "contract-that-nobody-created"
-
-
-@pytest.fixture(scope="module", params=["memory", pytest.param("kafka", marks=pytest.mark.broker)])
-def bootstrap(request: pytest.FixtureRequest) -> str | None:
-    """Where Kafka is, or None for the cluster in memory."""
-    if request.param == "memory":
-        return None
-    return str(request.getfixturevalue("kafka_broker").bootstrap)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def cluster(bootstrap: str | None) -> AsyncIterator[Cluster]:
-    made: Cluster = InMemory() if bootstrap is None else OnKafka(bootstrap)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-def log(cluster: Cluster) -> Log:
-    return cluster.log
 
 
 async def test_a_missing_topic_is_created_and_can_be_used_at_once(log: Log) -> None:

@@ -1,10 +1,8 @@
 """The promise of `connectors.log.FencedWriter`, kept by every implementation alike."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from aiokafka.errors import KafkaError
 
 from connectors.kafka_writer import KafkaWriter
@@ -15,28 +13,8 @@ from schemas.errors import (
     RecordTooLargeError,
     WriterFencedError,
 )
-from tests.support.clusters import Cluster, InMemory, OnKafka, flat, new_topic, take, values
+from tests.support.clusters import OnKafka, flat, new_topic, take, values
 from tests.support.kafka import unique_topic
-
-
-@pytest.fixture(scope="module", params=["memory", pytest.param("kafka", marks=pytest.mark.broker)])
-def bootstrap(request: pytest.FixtureRequest) -> str | None:
-    """Where Kafka is, or None for the cluster in memory."""
-    if request.param == "memory":
-        return None
-    return str(request.getfixturevalue("kafka_broker").bootstrap)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def cluster(bootstrap: str | None) -> AsyncIterator[Cluster]:
-    made: Cluster = InMemory() if bootstrap is None else OnKafka(bootstrap)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-def log(cluster: Cluster) -> Log:
-    return cluster.log
 
 
 async def committed(log: Log, topic: str, partition: int = 0) -> list[bytes | None]:
