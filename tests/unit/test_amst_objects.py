@@ -68,6 +68,25 @@ def test_two_streams_never_write_to_the_same_place() -> None:
     assert target.place(3, 0, 4_096) is not None
 
 
+def test_a_chunk_half_written_by_an_ended_session_is_written_whole_by_the_next() -> None:
+    thing, target = outgoing(), IncomingObject("image", len(CONTENT), 4_096)
+    ended, current = Reassembler({}), Reassembler({})
+    ended.open_object(16, target)
+    current.open_object(16, target)
+    pieces = [(decode_header(one.header()), one.payload) for one in thing.pieces(16, RangeSet())]
+    half = ended.place(1, pieces[0][0])
+    assert half is not None
+    half[:2_048] = pieces[0][1][:2_048]  # then its path died, and nobody noticed yet
+
+    assert current.place(1, pieces[0][0]) is None
+    for header, payload in pieces:
+        current.land(1, header, payload)
+    ended.lose_stream(1)
+
+    assert target.is_whole
+    assert target.data == CONTENT
+
+
 def test_a_copy_that_is_first_is_taken_and_the_other_dropped() -> None:
     target = IncomingObject("image", 4_096, 4_096)
     header = Header(FrameType.CHUNK, 1, 16, 4_096, 0, 7)

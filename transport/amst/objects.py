@@ -7,7 +7,7 @@ the checksums that the frames carry anyway, so neither end reads the object a se
 accidents, as TCP's own sum does not; who sent the object, TLS says.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from functools import partial
 from typing import Final
 
@@ -113,7 +113,7 @@ class IncomingObject:
         self.data = bytearray(size_bytes)  # zeroed by the kernel when first touched
         self._view = memoryview(self.data)
         self._leaves = [_NO_LEAF] * chunk_count(size_bytes, chunk_bytes)
-        self._writers: dict[int, int] = {}  # stream: offset that it is reading into its place
+        self._writers: dict[Hashable, int] = {}  # offset that each reads into its place
         self.held = RangeSet()
 
     @property
@@ -121,23 +121,30 @@ class IncomingObject:
         """Tell whether every chunk is here."""
         return self.held.size == self.size_bytes
 
-    def place(self, stream: int, offset: int, size_bytes: int) -> memoryview | None:
-        """Return the place of a chunk, unless it is here or another stream is writing it."""
+    def place(self, writer: Hashable, offset: int, size_bytes: int) -> memoryview | None:
+        """Return the place of a chunk, unless it is here or somebody is writing it.
+
+        Args:
+            writer: One stream of one session: an object outlives sessions, and the stream of
+                an ended one may still be half-way through a chunk when the next one begins.
+            offset: Where the chunk begins.
+            size_bytes: Its size.
+        """
         self._check(offset, size_bytes)
         if offset in self._writers.values() or self.held.covers(offset, offset + size_bytes):
             return None
-        self._writers[stream] = offset
+        self._writers[writer] = offset
         return self._view[offset : offset + size_bytes]
 
-    def give_up(self, stream: int) -> None:
+    def give_up(self, writer: Hashable) -> None:
         """Let others write what a stream was writing."""
-        self._writers.pop(stream, None)
+        self._writers.pop(writer, None)
 
-    def land(self, stream: int, header: Header, payload: Payload) -> bool:
+    def land(self, writer: Hashable, header: Header, payload: Payload) -> bool:
         """Take a checked chunk; False when it was here before."""
         offset = header.sequence
         self._check(offset, len(payload))
-        was_in_place = self._writers.pop(stream, None) == offset
+        was_in_place = self._writers.pop(writer, None) == offset
         if self.held.covers(offset, offset + len(payload)):
             return False
         if not was_in_place:

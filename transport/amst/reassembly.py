@@ -136,12 +136,12 @@ class Reassembler:
         incoming = self._objects.get(header.flow)
         if header.type is not FrameType.CHUNK or incoming is None:
             return None
-        return incoming.place(stream, header.sequence, header.length)
+        return incoming.place((self, stream), header.sequence, header.length)
 
     def lose_stream(self, stream: int) -> None:
         """Forget what a stream that ended was about to write."""
         for incoming in self._objects.values():
-            incoming.give_up(stream)
+            incoming.give_up((self, stream))
 
     def land(self, stream: int, header: Header, payload: Payload) -> list[WholeUnit]:
         """Take a checked frame and return the units that are whole and in their turn now.
@@ -155,7 +155,7 @@ class Reassembler:
             self._dirty.add(header.flow)
         elif header.type is FrameType.CHUNK and header.flow in self._objects:
             incoming = self._objects[header.flow]
-            units = [] if incoming.land(stream, header, payload) else None
+            units = [] if incoming.land((self, stream), header, payload) else None
             self._dirty.add(header.flow)
         elif header.type is FrameType.CHUNK and header.flow in self._past_objects:
             units = None
