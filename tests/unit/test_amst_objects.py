@@ -80,7 +80,7 @@ def test_a_chunk_half_written_by_an_ended_session_is_written_whole_by_the_next()
 
     assert current.place(1, pieces[0][0]) is None
     for header, payload in pieces:
-        current.land(1, header, payload)
+        current.land(1, header, bytes(payload))
     ended.lose_stream(1)
 
     assert target.is_whole
