@@ -3,6 +3,8 @@
 import math
 import struct
 from collections.abc import Sequence
+from itertools import compress, count
+from operator import ne
 from typing import Final
 
 from transport.hde.typed import codes
@@ -46,8 +48,8 @@ class ContentWriter:
         base = base_leaves(memory, entity, shape)
         step_count = len(entity.steps)
         self._keeps_steps = entity.shape is not None
-        places = [at for at, (new, old) in enumerate(zip(leaves, base, strict=True)) if new != old]
-        where = {leaf: at for at, leaf in enumerate(base)} if places else {}
+        places = list(compress(count(), map(ne, leaves, base)))
+        where = dict(zip(base, count())) if places else {}
         found, last = [], None
         for at in places:
             leaf = leaves[at]

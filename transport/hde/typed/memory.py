@@ -5,6 +5,8 @@ forget and charge alike.
 """
 
 from array import array
+from itertools import compress, count
+from operator import ne
 from typing import Final
 
 from transport.hde.typed.codes import HAS_NUMBER, number_context
@@ -174,9 +176,9 @@ class Memory:
             self.shape_bytes += sum(map(len, leaves))
         shape.last = leaves
         self.last_shape = shape
-        first = shape.first
-        places = [at for at, (new, old) in enumerate(zip(leaves, first, strict=True)) if new != old]
-        kept = b"\0".join([leaves[at] for at in places])
+        is_other = list(map(ne, leaves, shape.first))
+        places = compress(count(), is_other)
+        kept = b"\0".join(compress(leaves, is_other))
         packed = array("H", places).tobytes()
         grown_bytes = len(kept) + len(packed) - len(entity.leaves) - len(entity.places)
         self.charge(entity, grown_bytes)
