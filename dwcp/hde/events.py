@@ -23,7 +23,8 @@ class Event(NamedTuple):
         value: Of a stranger's record.
         size_bytes: About its size in a batch.
         json_bytes: Its size as one line of compact JSON.
-        floor_bits: Information that the generator put into all events so far.
+        floor_bits: Information that the generator put into it.
+        is_first: Nothing was seen of its entity before; only the bench tells.
     """
 
     time_ms: int
@@ -34,6 +35,7 @@ class Event(NamedTuple):
     size_bytes: int
     json_bytes: int
     floor_bits: float = 0.0
+    is_first: bool = False
 
 
 class Source:
@@ -95,9 +97,13 @@ def stream_source(open_it: Callable[[], Stream], name: str) -> Source:
     is_synthetic = name.startswith("synthetic-")
 
     def events(digest: "hashlib._Hash") -> Iterator[Event]:
-        stream = open_it()
+        stream, before = open_it(), 0.0
         for event in document_events(stream.items, digest):
-            yield event._replace(floor_bits=stream.dice.bits) if stream.dice else event
+            if stream.dice is None:
+                yield event
+            else:
+                yield event._replace(floor_bits=stream.dice.bits - before)
+                before = stream.dice.bits
 
     return Source(name, events, has_floor=is_synthetic)
 

@@ -1,6 +1,6 @@
 """Who takes part: our levels, and what a user would otherwise have."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
@@ -8,10 +8,13 @@ import zstandard
 
 from transport.hde.flow import FlowDecoder, FlowEncoder
 from transport.hde.settings import FlowSettings
+from transport.hde.window import LEVEL
 
 BATCH_BYTES: Final = "512 KiB"
 BATCHES: Final[tuple[int | str, ...]] = (1, 2, 100, 500, BATCH_BYTES)
 RIVAL_LEVELS: Final = (1, 3, 6)
+WINDOW: Final = "H4"
+YARDSTICK: Final = "zstd-3"  # what a well-set Kafka stores and ships
 UNIT_BYTES_MAX: Final = 1 << 30
 
 
@@ -75,14 +78,11 @@ class ZstdCodec:
         return self._decompressor.decompress(encoded)
 
 
-LEVELS: Final[dict[str, int]] = {"H4": 3}
-
-
-def lanes() -> Iterator[Lane]:
-    """Yield all rows of the table."""
-    for batch in BATCHES:
-        for name, level in LEVELS.items():
-            yield Lane(name, batch, is_rival=False, make=partial(FlowCodec, level))
-        yield Lane("H3 in H4", batch, is_rival=False, make=partial(FlowCodec, 3, is_typed=True))
+def lanes(batches: Sequence[int | str] = BATCHES) -> Iterator[Lane]:
+    """Yield the rows of the table for these batches."""
+    for batch in batches:
+        yield Lane(WINDOW, batch, is_rival=False, make=partial(FlowCodec, LEVEL))
+        typed = partial(FlowCodec, LEVEL, is_typed=True)
+        yield Lane("H3 in H4", batch, is_rival=False, make=typed)
         for level in RIVAL_LEVELS:
             yield Lane(f"zstd-{level}", batch, is_rival=True, make=partial(ZstdCodec, level))

@@ -21,13 +21,15 @@ class Unit(NamedTuple):
         raw: Its bytes.
         event_count: Events in it.
         json_bytes: What they are as JSON lines.
-        floor_bits: Information up to its end; see `Event`.
+        floor_bits: Information in it; see `Event`.
+        first_count: How many events are the first of their entity.
     """
 
     raw: bytes
     event_count: int
     json_bytes: int
     floor_bits: float
+    first_count: int
 
 
 class Packer:
@@ -66,7 +68,11 @@ class Packer:
         first, self._offset = self._offset, self._offset + len(records)
         raw = encode_batch([RecordRange(0, first, self._offset, records)], _RECORD_BYTES_MAX)
         return Unit(
-            raw, len(events), sum(event.json_bytes for event in events), events[-1].floor_bits
+            raw,
+            len(events),
+            sum(event.json_bytes for event in events),
+            sum(event.floor_bits for event in events),
+            sum(event.is_first for event in events),
         )
 
 

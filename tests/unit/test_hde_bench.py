@@ -10,13 +10,14 @@ from click.testing import CliRunner, Result
 
 from dwcp.cli import main
 from dwcp.demo.inputs import read_jsonl
-from dwcp.hde.bench import LaneRun, run_bench
+from dwcp.hde.bench import run_bench
 from dwcp.hde.blob_bench import run_blob_bench
 from dwcp.hde.blobs import made_pairs
 from dwcp.hde.events import document_events
 from dwcp.hde.inputs import file_source
 from dwcp.hde.lanes import Lane, ZstdCodec
 from dwcp.hde.packing import Packer
+from dwcp.hde.rows import LaneRun
 from schemas.errors import BadUnitError
 from schemas.registry import schema
 from streams.replication import decode_batch
@@ -33,6 +34,9 @@ KEYS = {
     "encode_mb_s",
     "decode_mb_s",
     "rival",
+    "late_ratio",
+    "fewer_than_zstd_3",
+    "share_of_window",
 }
 
 STRANGE: list[dict[str, Any]] = [
@@ -80,6 +84,22 @@ def test_a_synthetic_stream_stands_beside_its_floor() -> None:
 
     assert all(row["times_floor"] > 1 for row in report["rows"])
     assert len(report["sha256"]) == 64
+
+
+def test_what_follows_the_first_sights_is_told_apart() -> None:
+    named = ("--stream", "synthetic-vm", "--entities", "200", "--events", "600", "--batch", "100")
+    report = report_of(bench(*named))
+
+    assert {row["batch"] for row in report["rows"]} == {100}
+    for row in report["rows"]:
+        assert row["after_first_sight_events"] == 400
+        first = next(one for one in report["first_snapshot"] if one["level"] == row["level"])
+        parts = first["encoded_bytes"] + 400 * row["after_first_sight_bytes_per_event"]
+        assert row["encoded_bytes"] == pytest.approx(parts, rel=0.01)
+        assert row["after_first_sight_times_floor"] > 1
+    window, typed, *rivals = report["rows"]
+    assert typed["after_first_sight_share_of_window"] < 1 == window["share_of_window"]
+    assert {one["level"]: one["fewer_than_zstd_3"] for one in rivals}["zstd-3"] == 1
 
 
 def test_an_empty_input_is_an_error(tmp_path: Path) -> None:
