@@ -84,3 +84,13 @@ def docker(address: str, *arguments: str, timeout_s: float = 600.0) -> str:
 def has_image(address: str, name: str) -> bool:
     """Say whether the engine has an image."""
     return bool(docker(address, "image", "ls", "--quiet", name).strip())
+
+
+def compose_command() -> list[str]:
+    """Return the words that call compose, none where it is not installed."""
+    for words in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(words[0]) is None:
+            continue
+        if subprocess.run([*words, "version"], capture_output=True, check=False).returncode == 0:
+            return words
+    return []

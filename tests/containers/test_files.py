@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 import yaml
 
 from dwcp.config import load_config
+from tests.containers.engine import compose_command
 from tests.support.repository import ROOT, committed_files, name_of
 
 DOCKER = ROOT / "docker"
@@ -147,14 +147,9 @@ def test_certificates_are_made_once(tmp_path: Path) -> None:
 
 
 def test_compose_itself_takes_the_file() -> None:
-    for command in ("docker compose", "docker-compose"):
-        words = shlex.split(command)
-        if shutil.which(words[0]) is None:
-            continue
-        done = subprocess.run([*words, "version"], capture_output=True, check=False)
-        if done.returncode == 0:
-            checked = [*words, "-f", str(COMPOSE), "config", "--quiet"]
-            said = subprocess.run(checked, capture_output=True, text=True, check=False)
-            assert said.returncode == 0, said.stderr
-            return
-    pytest.skip("neither `docker compose` nor `docker-compose` is here")
+    words = compose_command()
+    if not words:
+        pytest.skip("neither `docker compose` nor `docker-compose` is here")
+    checked = [*words, "-f", str(COMPOSE), "config", "--quiet"]
+    said = subprocess.run(checked, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr

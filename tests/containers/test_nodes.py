@@ -1,7 +1,8 @@
-"""Two regions in containers, by the images and the configuration that docker/ ships."""
+"""Regions in containers: two by testcontainers, and all three of docker/ by compose."""
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import urllib.error
@@ -15,6 +16,7 @@ import yaml
 from testcontainers.core.container import DockerContainer
 
 from connectors.embedded.host import free_port
+from tests.containers.engine import compose_command
 from tests.containers.kafka import kafka_container, on_host
 from tests.support.repository import ROOT
 from tests.support.waiting import wait_until
@@ -23,6 +25,7 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(300)]
 
 REGIONS = ("eu-west", "us-east")
 READY_S = 120.0
+COMPOSE_PORTS = (6066, 6067, 6068)
 TOKENS = {"DWCP_READ_TOKEN": "r" * 32, "DWCP_WRITE_TOKEN": "w" * 32}
 
 
@@ -116,3 +119,34 @@ def test_a_change_goes_from_region_to_region(
         )
 
     assert stored[0]["region"] == "eu-west"
+
+
+def test_compose_brings_up_three_regions(engine: str, kafka_image: str, node_image: str) -> None:
+    compose = compose_command()
+    if not compose:
+        pytest.skip("neither `docker compose` nor `docker-compose` is here")
+    images = {"DWCP_KAFKA_IMAGE": kafka_image, "DWCP_NODE_IMAGE": node_image}
+    environment = {**os.environ, **TOKENS, **images, "DOCKER_HOST": engine}
+    file = ["--file", str(ROOT / "docker" / "compose.yaml"), "--project-name", "dwcp-test"]
+
+    def run(*words: str) -> None:
+        subprocess.run([*compose, *file, *words], env=environment, check=True, timeout=240)
+
+    try:
+        run("up", "--detach")
+        for port in COMPOSE_PORTS:
+            wait_until(
+                lambda port=port: answers(port, "/status", {"is_ready": True}),  # type: ignore[misc] # mypy and defaults
+                READY_S,
+                f"the node on port {port} to be ready",
+            )
+        change = {"entity": "vm-17", "type": "vm", "document": {"power": "on"}}
+        call(COMPOSE_PORTS[0], "/state", change)
+        for port in COMPOSE_PORTS:
+            wait_until(
+                lambda port=port: answers(port, "/state/vm-17", {"document": {"power": "on"}}),  # type: ignore[misc] # mypy and defaults
+                READY_S,
+                f"the change on port {port}",
+            )
+    finally:
+        run("down", "--volumes")
