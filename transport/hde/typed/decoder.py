@@ -137,8 +137,8 @@ class _Rows:
         """Read all; together they have at most `raw_bytes`."""
         sheet, count = self._sheet, len(self._times_ms)
         kinds = sheet.kinds(len(ROW_COLUMNS))
-        frame_numbers = sheet.column(kinds[0], count)
-        entity_numbers = sheet.column(kinds[1], count)
+        # Frames tell how long the other columns are.
+        frame_numbers, entity_numbers = sheet.columns(kinds[:2], [count, count])
         entities = [self._entity(number) for number in entity_numbers]
         frames = [self._frame(number) for number in frame_numbers]
         stamp_count = sum(frame.has_stamp for frame in frames)
@@ -149,9 +149,9 @@ class _Rows:
             sum(frame.has_base for frame in frames),
             sum(frame.content in _SIGNED for frame in frames),
         )
-        columns = [sheet.column(kind, n) for kind, n in zip(kinds[2:], counts, strict=True)]
-        ids, stamps_ms, stamp_counts, bases, signature_numbers = map(iter, columns)
-        contents = ContentReader(sheet, self._memory, list(signature_numbers), raw_bytes)
+        *columns, signature_numbers = sheet.columns(kinds[2:], counts)
+        ids, stamps_ms, stamp_counts, bases = map(iter, columns)
+        contents = ContentReader(sheet, self._memory, signature_numbers, raw_bytes)
         changes = Changes()
         stamps = (ms << 16 | low for ms, low in zip(stamps_ms, stamp_counts, strict=True))
         for time_ms, frame, entity in zip(self._times_ms, frames, entities, strict=True):

@@ -35,8 +35,8 @@ class TypedEncoder:
         """
         sheet = SheetWriter()
         _write_records(sheet, self.memory, batch)
-        _Rows(sheet, self.memory, batch).write()
-        content, beside = sheet.finish(self.memory.predictor)
+        columns = _Rows(sheet, self.memory, batch).write()
+        content, beside = sheet.finish(columns, self.memory.predictor)
         return content, beside, self.memory.end_unit()
 
 
@@ -120,15 +120,15 @@ class _Rows:
         self._bases: list[int] = []
         self._contents = ContentWriter(sheet, memory)
 
-    def write(self) -> None:
-        """Write all."""
+    def write(self) -> list[list[int]]:
+        """Write all; returns the columns of `ROW_COLUMNS`."""
         changes = self._changes
         start = 0
         for row, shape in enumerate(changes.shapes):
             end = start + len(shape.kinds)
             self._row(row, start, end)
             start = end
-        for column in (
+        return [
             self._frames,
             self._entities,
             self._ids,
@@ -136,8 +136,7 @@ class _Rows:
             self._stamp_counts,
             self._bases,
             self._contents.signatures,
-        ):
-            self._sheet.column(column)
+        ]
 
     def _row(self, row: int, start: int, end: int) -> None:
         changes, memory = self._changes, self._memory

@@ -4,6 +4,7 @@ A signed number is folded (zigzag) and split: its *class*, the count of its bits
 zstd's entropy coder; the bits below the highest one are noise to it and are packed beside.
 """
 
+import itertools
 from array import array
 from collections.abc import Sequence
 from typing import Any, Final
@@ -19,16 +20,19 @@ Bytes = NDArray[np.uint8]
 
 CLASS_MAX: Final = 64
 CONSTANT: Final = 3  # in place of an order of differences: one number for the whole column
-_NO_BYTES: Final = np.zeros(0, dtype=np.uint8)
 _NO_WORDS: Final = np.zeros(0, dtype=np.uint64)
 _NO_CLASSES: Final = np.zeros(0, dtype=np.int64)
-_POWERS: Final = np.array([1 << bit for bit in range(64)], dtype=np.uint64)
 _BITS: Final = np.arange(63, -1, -1, dtype=np.int64)
 _BIG: Final = np.dtype(">u8")
 # Bytes of an Avro varint by the class of the folded number.
 _VARINT_STEPS: Final = np.array([1 << bit for bit in range(7, 64, 7)], dtype=np.uint64)
 _MORE: Final = 0x80  # set in all bytes of a varint but the last
-_SHIFTS: Final = np.arange(0, 70, 7, dtype=np.uint64)
+_SHIFTS: Final = np.arange(0, 63, 7, dtype=np.uint64)
+_SHIFT_MAX: Final = 63
+_VARINT_BYTES_MAX: Final = 10
+_WORD_MASK: Final = (1 << 64) - 1
+_LONG_END: Final = 1 << 63
+_FEW: Final = 32  # numbers, or their bytes: below that numpy costs more than it saves
 
 
 def int_array(values: Sequence[int]) -> Ints:
@@ -58,22 +62,22 @@ def unfold(words: Words) -> Ints:
 
 def classes(words: Words) -> Ints:
     """Return how many bits each number has, 0 to 64."""
-    return np.searchsorted(_POWERS, words, side="right")
+    # Without the bit below the highest one, rounding to a double cannot reach the next power of 2.
+    rounded = (words & ~(words >> np.uint64(1))).astype(np.float64)
+    return np.frexp(rounded)[1].astype(np.int64)
 
 
 def pack_bits(words: Words, word_classes: Ints) -> bytes:
     """Pack what lies below the highest bit of each number."""
-    if not len(words):
-        return b""
     matrix = np.unpackbits(words.astype(_BIG).view(np.uint8).reshape(-1, 8), axis=1)
     return np.packbits(matrix[(word_classes - 1)[:, None] > _BITS]).tobytes()
 
 
 class BitReader:
-    """Reads what several `pack_bits` calls packed, one after the other."""
+    """Reads what `pack_bits` packed, in as many steps as the reader likes."""
 
     def __init__(self, content: bytes) -> None:
-        self._content = content
+        self._content = np.frombuffer(content, np.uint8)
         self._place = 0
 
     def read(self, word_classes: Ints) -> Words:
@@ -83,30 +87,33 @@ class BitReader:
             BadUnitError: There are not so many bits.
         """
         widths = np.maximum(word_classes - 1, 0)
-        bit_count = int(widths.sum())
-        end = self._place + (bit_count + 7) // 8
-        if end > len(self._content):
+        start, end = self._place, self._place + int(widths.sum())
+        if end > 8 * len(self._content):
             raise BadUnitError("the bits of a unit end too early")
-        packed = np.frombuffer(self._content, np.uint8, end - self._place, self._place)
         self._place = end
-        matrix = np.zeros((len(word_classes), 64), dtype=np.uint8)
-        matrix[widths[:, None] > _BITS] = np.unpackbits(packed, count=bit_count)
+        bits = np.unpackbits(self._content[start // 8 : (end + 7) // 8])[start % 8 :]
+        matrix = np.zeros((len(word_classes), CLASS_MAX), dtype=np.uint8)
+        matrix[widths[:, None] > _BITS] = bits[: end - start]
         rows = np.nonzero(word_classes)[0]
         matrix[rows, CLASS_MAX - word_classes[rows]] = 1
         return np.packbits(matrix, axis=1).view(_BIG).reshape(-1).astype(np.uint64)
 
     def rest(self) -> bytes:
-        """Return what follows the bits read so far."""
-        return self._content[self._place :]
+        """Return the bytes that follow the bits read so far."""
+        return self._content[(self._place + 7) // 8 :].tobytes()
 
 
 def varints(values: Sequence[int]) -> list[bytes]:
-    """Return each number as an Avro long."""
-    if not values:
-        return []
+    """Return each number as an Avro long.
+
+    Raises:
+        BadUnitError: A number has more than 64 bits.
+    """
+    if len(values) < _FEW:
+        return [_varint(value) for value in values]
     words = fold(int_array(values))
     sizes = np.searchsorted(_VARINT_STEPS, words, side="right") + 1
-    groups = (words[:, None] >> _SHIFTS[None, :9]) & np.uint64(0x7F)
+    groups = (words[:, None] >> _SHIFTS[None, :]) & np.uint64(0x7F)
     top = (words >> np.uint64(63))[:, None]
     matrix = np.concatenate([groups, top], axis=1).astype(np.uint8)
     columns = np.arange(10)[None, :]
@@ -116,53 +123,88 @@ def varints(values: Sequence[int]) -> list[bytes]:
     return [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def pack_column(values: Sequence[int]) -> tuple[tuple[int, int], Bytes, Words, Ints]:
-    """Choose how to write a column: as one number, as it is, or by first or second differences.
+def _varint(value: int) -> bytes:
+    if not -_LONG_END <= value < _LONG_END:
+        raise BadUnitError("a number of more than 64 bits")
+    word = (value << 1) ^ (value >> 63)
+    octets = bytearray()
+    while word >= _MORE:
+        octets.append(word & 0x7F | _MORE)
+        word >>= 7
+    octets.append(word)
+    return bytes(octets)
+
+
+Kind = tuple[int, int]
+
+
+def pack_columns(columns: Sequence[Sequence[int]]) -> tuple[list[Kind], bytes, Words, Ints]:
+    """Choose how to write each column: as one number, as it is, or by first or second differences.
 
     Returns:
-        The order of differences and the typical class, or `CONSTANT` and the number; the class
-        bytes; what `pack_bits` needs.
+        Of each column the order of differences and the typical class, or `CONSTANT` and the
+        number; the class bytes of all; what `pack_bits` needs.
     """
-    if values and values.count(values[0]) == len(values):
-        return (CONSTANT, values[0]), _NO_BYTES, _NO_WORDS, _NO_CLASSES
-    best_cost, best = -1, (0, _NO_WORDS, _NO_CLASSES)
-    column = int_array(values)
-    for order in range(CONSTANT):
-        words = fold(column)
-        word_classes = classes(words)
-        cost = int(word_classes.sum())
-        if best_cost < 0 or cost < best_cost:
-            best_cost, best = cost, (order, words, word_classes)
-        column = _differences(column)
-    order, words, word_classes = best
-    typical = int(np.sort(word_classes)[len(word_classes) // 2]) if len(word_classes) else 0
-    return (order, typical), ((word_classes - typical) & 0xFF).astype(np.uint8), words, word_classes
+    kinds: list[Kind | None] = [
+        (CONSTANT, column[0]) if column and column.count(column[0]) == len(column) else None
+        for column in columns
+    ]
+    live = [column for column, kind in zip(columns, kinds, strict=True) if kind is None and column]
+    if not live:
+        return [kind or (0, 0) for kind in kinds], b"", _NO_WORDS, _NO_CLASSES
+    sizes = [len(column) for column in live]
+    starts = np.cumsum([0, *sizes[:-1]])
+    values = int_array(list(itertools.chain(*live)))
+    orders = np.empty((CONSTANT, len(values)), dtype=np.int64)
+    orders[0] = values
+    for order in range(1, CONSTANT):
+        before = orders[order - 1]
+        orders[order, 1:] = before[1:] - before[:-1]
+        orders[order, starts] = before[starts]
+    all_words = fold(orders)
+    all_classes = classes(all_words)
+    best = np.add.reduceat(all_classes, starts, axis=1).argmin(axis=0)
+    picked = np.repeat(best, sizes), np.arange(len(values))
+    words, word_classes = all_words[picked], all_classes[picked]
+    octets = word_classes.astype(np.uint8).tobytes()
+    typical = [
+        sorted(octets[start : start + size])[size // 2]
+        for start, size in zip(starts.tolist(), sizes, strict=True)
+    ]
+    chosen = iter(zip(best.tolist(), typical, strict=True))
+    found = [
+        kind or (next(chosen) if column else (0, 0))
+        for column, kind in zip(columns, kinds, strict=True)
+    ]
+    relative = (word_classes - np.repeat(typical, sizes)) & 0xFF
+    return found, relative.astype(np.uint8).tobytes(), words, word_classes
 
 
-def _differences(column: Ints) -> Ints:
-    result = column.copy()
-    result[1:] -= column[:-1]
-    return result
-
-
-def unpack_column(
-    kind: tuple[int, int], count: int, class_bytes: bytes, bits: BitReader
-) -> list[int]:
-    """Undo `pack_column`.
+def unpack_columns(
+    kinds: Sequence[Kind], counts: Sequence[int], class_bytes: bytes, bits: BitReader
+) -> list[list[int]]:
+    """Undo `pack_columns`, or the next columns of it.
 
     Raises:
-        BadUnitError: It is none.
+        BadUnitError: These are none.
     """
-    order, typical = kind
-    if order == CONSTANT:
-        return [typical] * count
-    column = unfold(bits.read(read_classes(class_bytes, typical)))
-    if not 0 <= order < CONSTANT:
-        raise BadUnitError(f"differences of order {order}")
-    for _ in range(order):
-        column = np.cumsum(column)
-    values: list[int] = column.tolist()
-    return values
+    sizes = [0 if kind[0] == CONSTANT else n for kind, n in zip(kinds, counts, strict=True)]
+    typical = np.repeat(int_array([kind[1] for kind in kinds]), sizes)
+    values = unfold(bits.read(read_classes(class_bytes, typical)))
+    columns: list[list[int]] = []
+    start = 0
+    for (order, number), count, size in zip(kinds, counts, sizes, strict=True):
+        column = values[start : start + size]
+        start += size
+        if order == CONSTANT:
+            columns.append([number] * count)
+            continue
+        if not 0 <= order < CONSTANT:
+            raise BadUnitError(f"differences of order {order}")
+        for _ in range(order):
+            column = np.cumsum(column)
+        columns.append(column.tolist())
+    return columns
 
 
 def read_classes(class_bytes: bytes, typical: Any) -> Ints:
@@ -178,24 +220,47 @@ def read_classes(class_bytes: bytes, typical: Any) -> Ints:
     return word_classes
 
 
-def read_varints(content: bytes) -> list[int]:
+def read_varints(content: bytes, *, is_shortest: bool = False) -> list[int]:
     """Read Avro longs, one after the other.
+
+    Args:
+        content: Their bytes.
+        is_shortest: Refuse a number that is written longer than need be.
 
     Raises:
         BadUnitError: The last is cut, or one is longer than a long.
     """
+    if len(content) < _FEW:
+        return _read_few(content, is_shortest=is_shortest)
     octets = np.frombuffer(content, np.uint8)
-    if not len(octets):
-        return []
-    ends = np.nonzero(octets < _MORE)[0]
+    ends = np.flatnonzero(octets < _MORE)
     sizes = np.diff(ends, prepend=-1)
-    if not len(ends) or ends[-1] != len(octets) - 1 or int(sizes.max()) > _SHIFTS.size:
+    if not len(ends) or ends[-1] != len(octets) - 1 or int(sizes.max()) > _VARINT_BYTES_MAX:
         raise BadUnitError("numbers that are cut or too long")
+    if is_shortest and bool(((sizes > 1) & (octets[ends] == 0)).any()):
+        raise BadUnitError("a number that is written longer than need be")
     starts = ends - sizes + 1
-    words = np.zeros(len(ends), dtype=np.uint64)
-    for at in range(int(sizes.max())):
-        here = sizes > at
-        low = (octets[starts[here] + at] & 0x7F).astype(np.uint64)
-        words[here] |= low << _SHIFTS[at]
-    values: list[int] = unfold(words).tolist()
+    places = np.arange(len(octets)) - np.repeat(starts, sizes)
+    parts = (octets & 0x7F).astype(np.uint64) << (7 * places).astype(np.uint64)
+    values: list[int] = unfold(np.bitwise_or.reduceat(parts, starts)).tolist()
+    return values
+
+
+def _read_few(content: bytes, *, is_shortest: bool) -> list[int]:
+    values: list[int] = []
+    word = shift = 0
+    for octet in content:
+        word |= (octet & 0x7F) << shift
+        if octet >= _MORE:
+            shift += 7
+            continue
+        if shift > _SHIFT_MAX:
+            raise BadUnitError("numbers that are cut or too long")
+        if is_shortest and shift and not octet:
+            raise BadUnitError("a number that is written longer than need be")
+        word &= _WORD_MASK
+        values.append((word >> 1) ^ -(word & 1))
+        word = shift = 0
+    if shift:
+        raise BadUnitError("numbers that are cut or too long")
     return values

@@ -50,47 +50,87 @@ class Predictor:
         """Return the class that a number of each context has as a rule."""
         return (self._typical[contexts] + _UNIT // 2) // _UNIT
 
-    def residuals(self, cells: Sequence[int]) -> tuple[Ints, Words]:
-        """Return typical classes and folded residuals of a unit's cells, and learn from them.
+    def residuals(self, cells: Sequence[int]) -> tuple[Ints, Words, Ints]:
+        """Return typical classes, folded residuals and their classes, and learn from them.
 
         Args:
-            cells: Of each its context, value, own value, value on the line, clock.
+            cells: Of a unit, each its context, value, own value, value on the line, clock.
         """
-        table = int_array(cells).reshape(-1, 5)
-        contexts, values = table[:, 0], table[:, 1]
-        guesses = np.empty((_MODES, len(table)), dtype=np.int64)
-        guesses[OWN], guesses[LINE], guesses[CLOCK] = table[:, 2], table[:, 3], table[:, 4]
-        guesses[NEIGHBOUR] = self._neighbours(contexts, values)
+        table = int_array(cells).reshape(-1, 5).T
+        contexts, values = table[0], table[1]
+        groups = Groups(contexts)
+        guesses = np.empty((_MODES, len(contexts)), dtype=np.int64)
+        guesses[OWN], guesses[LINE], guesses[CLOCK] = table[2:]
+        guesses[NEIGHBOUR] = self._neighbours(groups, values)
         words = fold(values - guesses)
-        chosen = words[self._modes[contexts], np.arange(len(table))]
-        typical = self.typical(contexts)
-        self._learn(contexts, classes(words.reshape(-1)).reshape(words.shape), classes(chosen))
-        return typical, chosen
+        costs = classes(words)
+        picked = self._modes[contexts], np.arange(len(contexts))
+        typical, chosen, own_costs = self.typical(contexts), words[picked], costs[picked]
+        self._learn(groups, costs, own_costs)
+        return typical, chosen, own_costs
 
-    def _neighbours(self, contexts: Ints, values: Ints) -> Ints:
+    def _neighbours(self, groups: "Groups", values: Ints) -> Ints:
         """Return for each cell what the cell before it in its context was; keeps the last."""
-        order = np.argsort(contexts, kind="stable")
-        sorted_contexts, sorted_values = contexts[order], values[order]
-        first = np.ones(len(order), dtype=bool)
-        first[1:] = sorted_contexts[1:] != sorted_contexts[:-1]
-        shifted = np.empty(len(order), dtype=np.int64)
-        shifted[1:] = sorted_values[:-1]
-        heads = sorted_contexts[first].tolist()
-        shifted[first] = [self.last[context] for context in heads]
-        final = np.roll(first, -1)
-        ends = sorted_values[final].tolist()
-        for context, value in zip(heads, ends, strict=True):
+        heads = groups.keys.tolist()
+        before = groups.before(values, int_array([self.last[context] for context in heads]))
+        for context, value in zip(heads, groups.last(values).tolist(), strict=True):
             self.last[context] = value
-        result = np.empty(len(order), dtype=np.int64)
-        result[order] = shifted
+        return before
+
+    def _learn(self, groups: "Groups", costs: Ints, own_costs: Ints) -> None:
+        seen = groups.keys
+        own = self._costs[:, seen]
+        own += (groups.sums(costs) * _UNIT // groups.sizes - own) // 4
+        self._costs[:, seen] = own
+        sums = groups.sums(own_costs) * _UNIT // groups.sizes
+        self._typical[seen] = (self._typical[seen] + sums) // 2
+        self._modes[seen] = own.argmin(axis=0)
+
+
+class Groups:
+    """Cells that belong together, in their order.
+
+    Args:
+        keys: To which group each cell belongs.
+
+    Attributes:
+        keys: The groups that there are, in order.
+        sizes: How many cells each has.
+    """
+
+    def __init__(self, keys: Ints) -> None:
+        self._order = np.argsort(keys, kind="stable")
+        ordered = keys[self._order]
+        is_first = np.empty(len(keys), dtype=bool)
+        is_first[:1] = True
+        np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
+        self._starts = np.flatnonzero(is_first)
+        self.keys = ordered[self._starts]
+        self.sizes = np.diff(self._starts, append=len(keys))
+
+    def before(self, values: Ints, heads: Ints) -> Ints:
+        """Return the value before each cell in its group; that of the first is the head."""
+        ordered = np.empty(len(values), dtype=np.int64)
+        ordered[1:] = values[self._order[:-1]]
+        ordered[self._starts] = heads
+        result = np.empty(len(values), dtype=np.int64)
+        result[self._order] = ordered
         return result
 
-    def _learn(self, contexts: Ints, costs: Ints, word_classes: Ints) -> None:
-        seen, at, counts = np.unique(contexts, return_inverse=True, return_counts=True)
-        size = len(seen)
-        for mode in range(_MODES):
-            sums = np.bincount(at, costs[mode], size).astype(np.int64) * _UNIT // counts
-            self._costs[mode, seen] = (3 * self._costs[mode, seen] + sums) // 4
-        sums = np.bincount(at, word_classes, size).astype(np.int64) * _UNIT // counts
-        self._typical[seen] = (self._typical[seen] + sums) // 2
-        self._modes[seen] = self._costs[:, seen].argmin(axis=0)
+    def last(self, values: Ints) -> Ints:
+        """Return the value of the last cell of each group."""
+        last: Ints = values[self._order[self._starts + self.sizes - 1]]
+        return last
+
+    def sums(self, values: Ints) -> Ints:
+        """Return the sum of each group, of one or several rows of values."""
+        return np.add.reduceat(values[..., self._order], self._starts, axis=-1)
+
+    def running(self, values: Ints, heads: Ints) -> Ints:
+        """Return running sums in each group, from its head on."""
+        sums = np.cumsum(values[self._order])
+        first = self._starts
+        sums += np.repeat(heads - sums[first] + values[self._order[first]], self.sizes)
+        result = np.empty(len(values), dtype=np.int64)
+        result[self._order] = sums
+        return result

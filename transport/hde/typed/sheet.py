@@ -19,18 +19,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar
 
+import numpy as np
+
 from schemas.errors import BadUnitError
 from transport.hde.typed.integers import (
     CONSTANT,
     BitReader,
     Ints,
-    classes,
+    Kind,
     pack_bits,
-    pack_column,
+    pack_columns,
     read_classes,
     read_varints,
     unfold,
-    unpack_column,
+    unpack_columns,
     varints,
 )
 from transport.hde.typed.predictor import Predictor
@@ -76,38 +78,34 @@ class SheetWriter:
     texts: list[bytes] = field(default_factory=list)
     loose: list[bytes] = field(default_factory=list)
     cells: list[int] = field(default_factory=list)
-    _kinds: list[int] = field(default_factory=list)
-    _row_classes: list[bytes] = field(default_factory=list)
-    _bits: list[bytes] = field(default_factory=list)
 
-    def column(self, values: Sequence[int]) -> None:
-        """Write a column."""
-        kind, class_bytes, words, word_classes = pack_column(values)
-        self._kinds += kind
-        self._row_classes.append(class_bytes.tobytes())
-        self._bits.append(pack_bits(words, word_classes))
+    def finish(self, columns: Sequence[Sequence[int]], predictor: Predictor) -> tuple[bytes, bytes]:
+        """Return what goes through the window, and what goes beside it.
 
-    def finish(self, predictor: Predictor) -> tuple[bytes, bytes]:
-        """Return what goes through the window, and what goes beside it."""
+        Args:
+            columns: Those of `ROW_COLUMNS`.
+            predictor: What the cells are written against.
+        """
+        kinds, row_classes, words, word_classes = pack_columns(columns)
         cell_classes = b""
         if self.cells:
-            typical, words = predictor.residuals(self.cells)
-            word_classes = classes(words)
-            cell_classes = ((word_classes - typical) & 0xFF).astype("u1").tobytes()
-            self._bits.append(pack_bits(words, word_classes))
+            typical, cell_words, own_classes = predictor.residuals(self.cells)
+            cell_classes = ((own_classes - typical) & 0xFF).astype("u1").tobytes()
+            words = np.concatenate([words, cell_words])
+            word_classes = np.concatenate([word_classes, own_classes])
         parts = (self.records, self.entities, self.frames, self.shapes)
         records, *others = (part.numbers for part in parts)
-        numbers = [*records, *self._kinds, *itertools.chain(*others)]
+        numbers = [*records, *itertools.chain(*kinds), *itertools.chain(*others)]
         sections = (
             b"".join(varints(numbers)),
-            b"".join(self._row_classes),
+            row_classes,
             cell_classes,
             _join([name for part in parts for name in part.names]),
             _join(self.texts),
         )
         return (
             _SIZES.pack(*map(len, sections)) + b"".join(sections),
-            b"".join((*self._bits, *self.loose)),
+            b"".join((pack_bits(words, word_classes), *self.loose)),
         )
 
 
@@ -167,17 +165,18 @@ class SheetReader:
         """Return the next text."""
         return _next(self._texts)
 
-    def kinds(self, count: int) -> list[tuple[int, int]]:
+    def kinds(self, count: int) -> list[Kind]:
         """Return the kinds of so many columns."""
         return [(self.number(), self.number()) for _ in range(count)]
 
-    def column(self, kind: tuple[int, int], count: int) -> list[int]:
-        """Return the next column."""
+    def columns(self, kinds: Sequence[Kind], counts: Sequence[int]) -> list[list[int]]:
+        """Return the next columns."""
         start = self._place
-        self._place += 0 if kind[0] == CONSTANT else count
+        for kind, count in zip(kinds, counts, strict=True):
+            self._place += 0 if kind[0] == CONSTANT else count
         if self._place > len(self._row_classes):
             raise BadUnitError("the columns of a sheet end too early")
-        return unpack_column(kind, count, self._row_classes[start : self._place], self._bits)
+        return unpack_columns(kinds, counts, self._row_classes[start : self._place], self._bits)
 
     def cells(self, contexts: Ints, predictor: Predictor) -> Ints:
         """Return the residuals of all cells; afterwards hex digits can be read."""
