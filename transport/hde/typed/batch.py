@@ -143,8 +143,7 @@ def _read_event(record: Record, value: bytes, templates: Templates) -> Changes |
     again = write_event(record.writer, record.producer, write_changes(changes))
     if again != value or not _is_usual(record, rows):
         return None
-    if rows:
-        templates.learn(changes, 0)
+    templates.learn(changes)
     return changes
 
 

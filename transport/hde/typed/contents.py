@@ -1,36 +1,44 @@
 """The writing end of what changed: documents and patches against what both ends remember."""
 
-import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import compress, count
 from operator import ne
 from typing import Final
 
 from transport.hde.typed import codes
-from transport.hde.typed.deltas import DeltaShape
 from transport.hde.typed.documents import PIECE_END, base_leaves, cut
-from transport.hde.typed.events import Value
+from transport.hde.typed.events import Changes
 from transport.hde.typed.literals import clock_of, read_hex, read_number
 from transport.hde.typed.memory import NUMBER_BYTES, TEXT_BYTES_MAX, Memory
+from transport.hde.typed.numbers import Numbers
+from transport.hde.typed.patches import Patch
 from transport.hde.typed.sheet import SheetWriter
 from transport.hde.typed.things import Entity, PatchShape, Shape
 
 LONG: Final = struct.Struct(">q")
 DOUBLE: Final = struct.Struct(">d")
+_FLAGS: Final = {None: codes.NULL, True: codes.TRUE, False: codes.FALSE}
 
 
 class ContentWriter:
     """Writes documents and patches of one unit.
 
+    Args:
+        sheet: Where to.
+        memory: What is remembered.
+        patches: The patches, their numbers written.
+
     Attributes:
         signatures: Number of each content's signature, in order.
     """
 
-    def __init__(self, sheet: SheetWriter, memory: Memory) -> None:
+    def __init__(self, sheet: SheetWriter, memory: Memory, patches: Iterator[Patch]) -> None:
         self.signatures: list[int] = []
         self._sheet = sheet
         self._memory = memory
+        self._patches = patches
+        self._places = (0, 0, 0, 0)  # in the columns of values
         self._clock_ms = 0
         self._keeps_steps = True  # those against another entity's document tell nothing
 
@@ -63,39 +71,50 @@ class ContentWriter:
             last = leaf
         memory.keep_document(entity, shape, leaves)
         memory.charge(entity, NUMBER_BYTES * (len(entity.steps) - step_count))
-        self._sign(shape, tuple(places), tuple(found), is_new=is_new)
+        number = codes.NEW if is_new else shape.serial
+        self._sign(shape, number, tuple(places), tuple(found), None)
         return codes.DOCUMENT
 
-    def patch(
-        self, entity: Entity, fields: DeltaShape, values: Sequence[Value], clock_ms: int
-    ) -> int:
-        """Write the deltas of one change; returns which content a frame has to name."""
+    def patch(self, entity: Entity, changes: Changes, clock_ms: int) -> int:
+        """Write what the next patch has but numbers; returns which content a frame has to name."""
         self._clock_ms = clock_ms
-        memory = self._memory
-        number = memory.patches.number(fields)
-        shape = memory.add_patch(fields) if number is None else memory.patches.item(number)
-        numbers, steps, cells = entity.numbers, entity.steps, self._sheet.cells
-        number_count = len(numbers) + len(steps)
-        self._keeps_steps = True
-        found: list[int] = []
-        last: Value = None
-        # The loop that decides how many changes a second there are: long numbers stay in it.
-        for context, value in zip(shape.contexts, values, strict=True):
-            kind = type(value)
-            if kind is int and -codes.LONG_MAX < value < codes.LONG_MAX:  # type: ignore[operator] # an int
-                own = numbers.get(context, 0)
-                cells += (context, value, own, own + steps.get(context, 0), 0)  # type: ignore[arg-type] # an int
-                numbers[context] = value  # type: ignore[assignment] # an int
-                steps[context] = value - own  # type: ignore[assignment, operator] # an int
-                found.append(codes.LONG)
-            elif kind is bytes:
-                found.append(self._patch_text(entity, context, value, last))  # type: ignore[arg-type] # bytes
-                last = value
-            else:
-                found.append(self._rare(entity, context, value))
-        memory.charge(entity, NUMBER_BYTES * (len(numbers) + len(steps) - number_count))
-        self._sign(shape, (), tuple(found), is_new=number is None)
+        shape, number, numbers = next(self._patches)
+        found = numbers.codes
+        long_at, double_at, text_at, flag_at = self._places
+        long_end, double_end = long_at + shape.long_count, double_at + shape.double_count
+        text_end, flag_end = text_at + len(shape.text_contexts), flag_at + shape.flag_count
+        self._places = long_end, double_end, text_end, flag_end
+        if numbers.is_loose:
+            packed = [LONG.pack(value) for value in changes.longs[long_at:long_end]]
+            packed += [DOUBLE.pack(value) for value in changes.doubles[double_at:double_end]]
+            is_loose = [code == codes.LOOSE for code in found]
+            self._sheet.loose += compress(packed, is_loose)
+        if text_end > text_at:
+            texts = changes.texts[text_at:text_end]
+            found += self._patch_texts(entity, shape.text_contexts, texts)
+        if flag_end > flag_at:
+            found += tuple([_FLAGS[flag] for flag in changes.flags[flag_at:flag_end]])
+        self._sign(shape, number, (), found, numbers)
         return codes.PATCH
+
+    def _patch_texts(
+        self, entity: Entity, contexts: Sequence[int], texts: Sequence[bytes]
+    ) -> tuple[int, ...]:
+        self._keeps_steps = True
+        step_count = len(entity.steps)
+        found, last = [], None
+        for context, text in zip(contexts, texts, strict=True):
+            base = entity.texts.get(context)
+            if text == base:
+                found.append(codes.SAME)
+            else:
+                is_repeat = text == last
+                code = codes.REPEAT if is_repeat else self._text(entity, context, text, base or b"")
+                self._memory.keep_text(entity, context, text)
+                found.append(code)
+            last = text
+        self._memory.charge(entity, NUMBER_BYTES * (len(entity.steps) - step_count))
+        return tuple(found)
 
     def _shape(self, pieces: tuple[bytes, ...]) -> Shape | None:
         """Return the shape of a document; None for one that is seen for the first time.
@@ -113,33 +132,26 @@ class ContentWriter:
     def _sign(
         self,
         shape: Shape | PatchShape,
+        shape_number: int,
         places: tuple[int, ...],
         found: tuple[int, ...],
-        *,
-        is_new: bool,
+        numbers: Numbers | None,
     ) -> None:
-        is_patch = isinstance(shape, PatchShape)
+        is_patch = numbers is not None
         number = self._memory.signatures.number((is_patch, shape.serial, places, found))
         if number is not None:
             self.signatures.append(number)
             return
         self.signatures.append(codes.NEW)
         plain = self._sheet.shapes.numbers
-        plain += (is_patch, codes.NEW if is_new else self._shape_number(shape))
-        if is_new:
+        plain += (is_patch, shape_number)
+        if shape_number == codes.NEW:
             self._define(shape)
         if not is_patch:
             plain.append(len(places))
             plain += [at - before for at, before in zip(places, (0, *places), strict=False)]
         plain += found
-        self._memory.sign(shape, places, found)
-
-    def _shape_number(self, shape: Shape | PatchShape) -> int:
-        if isinstance(shape, Shape):
-            return shape.serial
-        number = self._memory.patches.number(shape.fields)
-        assert number is not None, "the shape was found there"
-        return number
+        self._memory.sign(shape, places, found, numbers)
 
     def _define(self, shape: Shape | PatchShape) -> None:
         if isinstance(shape, Shape):
@@ -148,14 +160,6 @@ class ContentWriter:
         kinds = shape.fields.kinds
         self._sheet.shapes.numbers.extend((len(kinds), *kinds))
         self._sheet.shapes.names.extend(shape.fields.paths)
-
-    def _patch_text(self, entity: Entity, context: int, text: bytes, last: Value) -> int:
-        base = entity.texts.get(context, b"")
-        if text == base and context in entity.texts:
-            return codes.SAME
-        code = codes.REPEAT if text == last else self._text(entity, context, text, base)
-        self._memory.keep_text(entity, context, text)
-        return code
 
     def _text(self, entity: Entity, context: int, text: bytes, base: bytes) -> int:
         """Write a text that changed, the shortest way there is."""
@@ -190,32 +194,3 @@ class ContentWriter:
         self._sheet.cells += (context, value, own, line, clock)
         if self._keeps_steps and not clock:
             entity.steps[context] = value - own
-
-    def _rare(self, entity: Entity, context: int, value: Value) -> int:
-        if value is None:
-            return codes.NULL
-        if isinstance(value, bool):
-            return codes.TRUE if value else codes.FALSE
-        if not isinstance(value, float):
-            assert isinstance(value, int), "a long"
-            self._sheet.loose.append(LONG.pack(value))
-            return codes.LOOSE
-        for code, unit in codes.FIXED_UNITS.items():
-            number = _fixed(value, unit)
-            if number is not None:
-                context = codes.number_context(code, context)
-                own = entity.numbers.get(context, 0)
-                self._number(entity, context, (number, own, 0))
-                entity.numbers[context] = number
-                return code
-        self._sheet.loose.append(DOUBLE.pack(value))
-        return codes.LOOSE
-
-
-def _fixed(value: float, unit: int) -> int | None:
-    """Return a double as a whole number of parts of a unit, if it is exactly that."""
-    if not abs(value) * unit < codes.DOUBLE_MAX:  # so for what is no number
-        return None
-    number = round(value * unit)
-    is_same = number / unit == value and (number != 0 or math.copysign(1, value) > 0)
-    return number if is_same else None

@@ -1,6 +1,7 @@
 """The reading end of the typed level: a sheet to the same unit."""
 
 from collections.abc import Iterator
+from itertools import compress
 from typing import Final
 
 from schemas.errors import BadUnitError
@@ -142,16 +143,18 @@ class _Rows:
         entities = [self._entity(number) for number in entity_numbers]
         frames = [self._frame(number) for number in frame_numbers]
         stamp_count = sum(frame.has_stamp for frame in frames)
+        has_content = [frame.content in _SIGNED for frame in frames]
         counts = (
             sum(frame.id_mode == codes.ID_NUMBER for frame in frames),
             stamp_count,
             stamp_count,
             sum(frame.has_base for frame in frames),
-            sum(frame.content in _SIGNED for frame in frames),
+            sum(has_content),
         )
         *columns, signature_numbers = sheet.columns(kinds[2:], counts)
         ids, stamps_ms, stamp_counts, bases = map(iter, columns)
-        contents = ContentReader(sheet, self._memory, signature_numbers, raw_bytes)
+        signed = list(zip(signature_numbers, compress(entities, has_content), strict=True))
+        contents = ContentReader(sheet, self._memory, signed, raw_bytes)
         changes = Changes()
         stamps = (ms << 16 | low for ms, low in zip(stamps_ms, stamp_counts, strict=True))
         for time_ms, frame, entity in zip(self._times_ms, frames, entities, strict=True):

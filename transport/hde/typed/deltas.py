@@ -1,14 +1,30 @@
 """The fields of a patch, and the bytes around their values."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Final
+from operator import itemgetter
+from typing import Any, Final
 
 from transport.hde.typed.avro import longs, prefixed
 
 BRANCH_COUNT: Final = 6
+NULL, LONG, DOUBLE, STRING, BOOLEAN, JSON = range(BRANCH_COUNT)
+_GROUPS: Final = ((LONG,), (DOUBLE,), (STRING, JSON), (NULL, BOOLEAN))
 _CACHED_DELTAS_MAX: Final = 64
 _CACHED_BYTES_MAX: Final = 4_096
+
+
+Pick = Callable[[Any], tuple[Any, ...]]
+
+
+def picker(keys: Sequence[int]) -> Pick:
+    """Return what picks these items of a tuple or dictionary, always as a tuple."""
+    if len(keys) > 1:
+        return itemgetter(*keys)
+    if not keys:
+        return lambda _: ()
+    (key,) = keys
+    return lambda items: (items[key],)
 
 
 class DeltaShape:
@@ -19,15 +35,21 @@ class DeltaShape:
         kinds: Of each its operation * 6 + the branch of its value.
 
     Attributes:
+        groups: Which fields hold longs, doubles, texts, and what has no more than two values.
         template: Avro bytes before, between and after the values, with room for those.
     """
 
-    __slots__ = ("_hash", "kinds", "paths", "template")
+    __slots__ = ("_hash", "_places", "groups", "kinds", "paths", "template")
 
     def __init__(self, paths: tuple[bytes, ...], kinds: tuple[int, ...]) -> None:
         self.paths = paths
         self.kinds = kinds
         self._hash = hash((paths, kinds))
+        branches = [kind % BRANCH_COUNT for kind in kinds]
+        self.groups = [
+            [at for at, branch in enumerate(branches) if branch in group] for group in _GROUPS
+        ]
+        self._places = [2 * at + 1 for group in self.groups for at in group]
         self.template = [b"\0"]
         if kinds:
             starts = [
@@ -52,9 +74,10 @@ class DeltaShape:
         )
 
     def write(self, values: Sequence[bytes]) -> bytes:
-        """Return the Avro array of these deltas."""
+        """Return the Avro array of these deltas; values in the order of `groups`."""
         parts = self.template.copy()
-        parts[1::2] = values
+        for place, value in zip(self._places, values, strict=True):
+            parts[place] = value
         return b"".join(parts)
 
 

@@ -8,8 +8,9 @@ from transport.hde.typed.batch import Batch, Record
 from transport.hde.typed.contents import ContentWriter
 from transport.hde.typed.literals import TRACE_FRAME, UUID_FRAME, read_hex
 from transport.hde.typed.memory import TEXT_BYTES_MAX, Memory
+from transport.hde.typed.patches import write_numbers
 from transport.hde.typed.sheet import SheetWriter
-from transport.hde.typed.things import Frame
+from transport.hde.typed.things import Entity, Frame
 
 _DECIMAL_ID: Final = re.compile(rb"(.*?)(0|[1-9][0-9]{0,16})", re.DOTALL)
 
@@ -118,16 +119,14 @@ class _Rows:
         self._stamps_ms: list[int] = []
         self._stamp_counts: list[int] = []
         self._bases: list[int] = []
-        self._contents = ContentWriter(sheet, memory)
 
     def write(self) -> list[list[int]]:
         """Write all; returns the columns of `ROW_COLUMNS`."""
-        changes = self._changes
-        start = 0
-        for row, shape in enumerate(changes.shapes):
-            end = start + len(shape.kinds)
-            self._row(row, start, end)
-            start = end
+        entities = [self._entity(name) for name in self._changes.entity_id]
+        patches = write_numbers(self._sheet, self._memory, self._changes, entities)
+        contents = ContentWriter(self._sheet, self._memory, patches)
+        for row, entity in enumerate(entities):
+            self._row(row, entity, contents)
         return [
             self._frames,
             self._entities,
@@ -135,19 +134,20 @@ class _Rows:
             self._stamps_ms,
             self._stamp_counts,
             self._bases,
-            self._contents.signatures,
+            contents.signatures,
         ]
 
-    def _row(self, row: int, start: int, end: int) -> None:
-        changes, memory = self._changes, self._memory
-        name = changes.entity_id[row]
-        entity = memory.entities.get(name)
+    def _entity(self, name: bytes) -> Entity:
+        entity = self._memory.entities.get(name)
         if entity is None:
-            entity = memory.add_entity(name)
             self._sheet.entities.names.append(name)
             self._entities.append(codes.NEW)
-        else:
-            self._entities.append(entity.number)
+            return self._memory.add_entity(name)
+        self._entities.append(entity.number)
+        return entity
+
+    def _row(self, row: int, entity: Entity, contents: ContentWriter) -> None:
+        changes = self._changes
         stamp = changes.hybrid_timestamp[row]
         if stamp is None:
             self._clock_ms = self._record_times_ms[row]
@@ -162,12 +162,10 @@ class _Rows:
         document = changes.document[row]
         trace_mode = self._write_trace(changes.trace_id[row])
         content = codes.NO_CONTENT
-        if end > start:
-            content = self._contents.patch(
-                entity, changes.shapes[row], changes.values[start:end], self._clock_ms
-            )
+        if changes.shapes[row].kinds:
+            content = contents.patch(entity, changes, self._clock_ms)
         elif document is not None:
-            content = self._contents.document(entity, document, self._clock_ms)
+            content = contents.document(entity, document, self._clock_ms)
         # A plain tuple finds its frame: one is made only when it is new.
         self._write_frame(
             (

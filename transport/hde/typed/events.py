@@ -9,7 +9,7 @@ import io
 import json
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, NamedTuple
@@ -37,18 +37,16 @@ _FIELDS: Final = (
 )
 _DELTA_FIELDS: Final = ("path", "operation", "value")
 _VALUE_TYPES: Final = ["null", "long", "double", "bytes", "boolean"]
-NULL, LONG, DOUBLE, STRING, BOOLEAN, JSON = range(6)
 _BRANCHES: Final = {type(None): 0, int: 1, float: 2, bytes: 3, bool: 4, dict: 5}
 _COUNT: Final = re.compile(rb"[\x80-\xff]{0,4}[\x00-\x7f]")
 _SHORT_MAX: Final = 0x7E  # the length of a text of up to 63 bytes, as Avro writes it
 _DOUBLE: Final = struct.Struct("<d")
-
-Value = int | float | bytes | bool | None
+_FLAGS: Final = {None: b"", False: b"\0", True: b"\1"}
 
 
 @dataclass(slots=True)
 class Changes:
-    """Changes as columns; the values of all deltas stand in one."""
+    """Changes as columns; those of the deltas' values have one entry for each such delta."""
 
     change_id: list[bytes] = field(default_factory=list)
     entity_id: list[bytes] = field(default_factory=list)
@@ -61,24 +59,15 @@ class Changes:
     origin_region: list[bytes] = field(default_factory=list)
     trace_id: list[bytes | None] = field(default_factory=list)
     shapes: list[DeltaShape] = field(default_factory=list)
-    values: list[Value] = field(default_factory=list)
+    longs: list[int] = field(default_factory=list)
+    doubles: list[float] = field(default_factory=list)
+    texts: list[bytes] = field(default_factory=list)
+    flags: list[bool | None] = field(default_factory=list)
 
     def extend(self, other: "Changes") -> None:
         """Add the rows of other columns."""
         for name in self.__slots__:
             getattr(self, name).extend(getattr(other, name))
-
-    def rows(self) -> Iterator["Changes"]:
-        """Yield each row as columns of one."""
-        start = 0
-        for row, shape in enumerate(self.shapes):
-            end = start + len(shape.kinds)
-            one = Changes()
-            for name in self.__slots__[:-1]:
-                getattr(one, name).append(getattr(self, name)[row])
-            one.values = self.values[start:end]
-            yield one
-            start = end
 
 
 def wire_schema(parsed: Any) -> Any:
@@ -180,6 +169,7 @@ def read_event(value: bytes) -> tuple[bytes, bytes | None, list[dict[str, Any]]]
 def to_columns(rows: Sequence[dict[str, Any]]) -> Changes:
     """Turn changes as `read_event` gives them into columns."""
     values = [delta["value"] for row in rows for delta in row["deltas"]]
+    texts = [value["json"] if type(value) is dict else value for value in values]
     return Changes(
         change_id=[row["change_id"] for row in rows],
         entity_id=[row["entity_id"] for row in rows],
@@ -192,7 +182,10 @@ def to_columns(rows: Sequence[dict[str, Any]]) -> Changes:
         origin_region=[row["origin_region"] for row in rows],
         trace_id=[row["trace_id"] for row in rows],
         shapes=[_shape(row["deltas"]) for row in rows],
-        values=[value["json"] if type(value) is dict else value for value in values],
+        longs=[value for value in values if type(value) is int],
+        doubles=[value for value in values if type(value) is float],
+        texts=[text for text in texts if type(text) is bytes],
+        flags=[value for value in values if value is None or type(value) is bool],
     )
 
 
@@ -248,30 +241,22 @@ def _optional_longs(values: Sequence[int | None]) -> list[bytes]:
 
 
 def _deltas(changes: Changes) -> list[bytes]:
-    values = _values(changes.values)
-    result, start = [], 0
+    columns = (
+        varints(changes.longs),
+        [_DOUBLE.pack(value) for value in changes.doubles],
+        prefixed(changes.texts),
+        [_FLAGS[value] for value in changes.flags],
+    )
+    result, starts = [], [0] * len(columns)
     for shape in changes.shapes:
-        end = start + len(shape.kinds)
-        result.append(shape.write(values[start:end]) if end > start else b"\0")
-        start = end
+        if not shape.kinds:
+            result.append(b"\0")
+            continue
+        values: list[bytes] = []
+        for at, group in enumerate(shape.groups):
+            if group:
+                start = starts[at]
+                starts[at] = end = start + len(group)
+                values += columns[at][start:end]
+        result.append(shape.write(values))
     return result
-
-
-def _values(values: Sequence[Value]) -> list[bytes]:
-    """Return the values of all deltas, without their branches."""
-    numbers = iter(varints([value for value in values if type(value) is int]))
-    texts = iter(prefixed([value for value in values if type(value) is bytes]))
-    return [
-        next(numbers)
-        if (kind := type(value)) is int
-        else next(texts)
-        if kind is bytes
-        else _rare_value(value)
-        for value in values
-    ]
-
-
-def _rare_value(value: Value) -> bytes:
-    if isinstance(value, bool):
-        return b"\1" if value else b"\0"
-    return _DOUBLE.pack(value) if isinstance(value, float) else b""

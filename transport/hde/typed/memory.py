@@ -9,21 +9,23 @@ from itertools import compress, count
 from operator import ne
 from typing import Final
 
-from transport.hde.typed.codes import HAS_NUMBER, number_context
+from transport.hde.typed.codes import HAS_NUMBER, MOVES_CONTEXT, number_context
 from transport.hde.typed.deltas import BRANCH_COUNT, DeltaShape
+from transport.hde.typed.numbers import Numbers, NumberTable
 from transport.hde.typed.predictor import Predictor
 from transport.hde.typed.things import Entity, Frame, PatchShape, Ring, Shape, Signature
 
 ENTITY_BYTES: Final = 600  # an estimate; `benchmarks.hde_memory` compares
 TEXT_BYTES: Final = 150  # of a field's text without its bytes
-NUMBER_BYTES: Final = 75  # of a field's number, and of a step
+NUMBER_BYTES: Final = 75  # of a patched number, or of the step of one inside a text
 TEXT_BYTES_MAX: Final = 256  # longer texts are not kept as what others refer to
 NAME_BYTES_MAX: Final = 1_024
 PARTITIONS_MAX: Final = 4_096
 LEAVES_MAX: Final = 4_096  # of one document
-CONTEXTS_MAX: Final = 1 << 15
+CONTEXTS_MAX: Final = 1 << 14  # of leaves, and of fields
 SIGNATURE_CELLS_MAX: Final = 1 << 19
-_CONTEXT_KINDS: Final = (-1, -2, -3, -1, -1, -1)  # texts, longs and doubles apart
+_TEXT_KIND: Final = -1
+_KINDS: Final = (_TEXT_KIND, -2, -3, _TEXT_KIND, _TEXT_KIND, _TEXT_KIND)  # by branch
 _RING_SIZE: Final = 4_096
 _PIECE_BYTES: Final = 160
 _SHAPES_PART: Final = 8  # of the budget, one in so many bytes may be shapes
@@ -58,7 +60,8 @@ class Memory:
         self.patch_count = 0
         self.texts: Ring[bytes] = Ring(_RING_SIZE)
         self.names: Ring[bytes] = Ring(_RING_SIZE)
-        self.contexts: dict[tuple[bytes, int], int] = {}
+        self._leaves: dict[tuple[bytes, int], int] = {}
+        self._fields: dict[tuple[bytes, int], int] = {}
         self.shapes: dict[tuple[bytes, ...], Shape] = {}
         self.shape_list: list[Shape] = []
         self.sights: Ring[int] = Ring(_RING_SIZE)
@@ -68,7 +71,11 @@ class Memory:
         self.record_time_ms = 0
         self._lot = 1
         self.predictor = Predictor()
-        self.context((b"", -1))  # MOVES_CONTEXT
+        self.numbers = NumberTable()
+        # What is used when there are too many: one for leaves and MOVES, and two for fields.
+        self._leaf_context((b"", 0))
+        self._field_context((b"", _TEXT_KIND))
+        self._field_context((b"", 0))
 
     @property
     def takes_shapes(self) -> bool:
@@ -83,7 +90,8 @@ class Memory:
 
         What cannot be forgotten piece by piece is forgotten as a whole when it is full.
         """
-        if not self.takes_shapes or len(self.contexts) >= CONTEXTS_MAX:
+        context_count = max(len(self._leaves), len(self._fields))
+        if not self.takes_shapes or context_count >= CONTEXTS_MAX:
             count = len(self.entities)
             self.clear()
             return count
@@ -102,16 +110,39 @@ class Memory:
             self.numbered[number] = entity
         return entity
 
-    def context(self, key: tuple[bytes, int]) -> int:
-        """Return the number of a field; its texts have the next one."""
-        number = self.contexts.get(key)
+    # Leaves and fields are numbered apart: both ends meet those of one kind in the same order.
+
+    def _leaf_context(self, key: tuple[bytes, int]) -> int:
+        """Return the number of a leaf; some codes use the next one."""
+        number = self._leaves.get(key)
         if number is None:
-            if len(self.contexts) >= CONTEXTS_MAX:
-                return 0  # until the end of the unit, when all is forgotten
-            number = 2 * len(self.contexts)
-            self.contexts[key] = number
+            if len(self._leaves) >= CONTEXTS_MAX:
+                return MOVES_CONTEXT  # until the end of the unit, when all is forgotten
+            number = self._leaves[key] = 4 * len(self._leaves)
             self.predictor.grow(number + 2)
         return number
+
+    def _field_context(self, key: tuple[bytes, int]) -> int:
+        """Return the number of a patched field; some codes use the next one."""
+        number = self._fields.get(key)
+        if number is None:
+            if len(self._fields) >= CONTEXTS_MAX:
+                # Numbers and texts stay apart: they are read one after the other.
+                return self._fields[b"", _TEXT_KIND if key[1] == _TEXT_KIND else 0]
+            number = self._fields[key] = 4 * len(self._fields) + 2
+            self.predictor.grow(number + 2)
+        return number
+
+    def slots(self, entity: Entity, numbers: Numbers) -> tuple[int, ...]:
+        """Return where the numbers of a patch are kept; makes room for new ones."""
+        try:
+            return numbers.pick(entity.slots)
+        except KeyError:
+            for context in numbers.contexts:
+                if context not in entity.slots:
+                    entity.slots[context] = self.numbers.add()
+                    self.charge(entity, NUMBER_BYTES)
+            return numbers.pick(entity.slots)
 
     def is_second_sight(self, shape_hash: int) -> bool:
         """Tell whether this was asked before; the writing end alone asks."""
@@ -126,7 +157,7 @@ class Memory:
         contexts = []
         for piece in pieces[:-1]:
             seen[piece] = count = seen.get(piece, -1) + 1
-            contexts.append(self.context((piece, count)))
+            contexts.append(self._leaf_context((piece, count)))
         shape = self.shapes[pieces] = Shape(len(self.shape_list), pieces, contexts)
         self.shape_list.append(shape)
         self.shape_bytes += sum(map(len, pieces)) + _PIECE_BYTES * len(pieces)
@@ -135,7 +166,7 @@ class Memory:
     def add_patch(self, fields: DeltaShape) -> PatchShape:
         """Remember a new shape of patches."""
         contexts = tuple(
-            self.context((path, _CONTEXT_KINDS[kind % BRANCH_COUNT]))
+            self._field_context((path, _KINDS[kind % BRANCH_COUNT]))
             for path, kind in zip(fields.paths, fields.kinds, strict=True)
         )
         shape = PatchShape(self.patch_count, fields, contexts)
@@ -145,18 +176,25 @@ class Memory:
         return shape
 
     def sign(
-        self, shape: Shape | PatchShape, places: tuple[int, ...], codes: tuple[int, ...]
+        self,
+        shape: Shape | PatchShape,
+        places: tuple[int, ...],
+        codes: tuple[int, ...],
+        numbers: Numbers | None,
     ) -> Signature:
-        """Remember how a shape's cells changed; of a patch all cells are meant."""
-        is_patch = isinstance(shape, PatchShape)
-        fields = shape.contexts if is_patch else [shape.contexts[at] for at in places]
+        """Remember how a shape's cells changed; see `Signature`."""
+        if isinstance(shape, Shape):
+            cells = zip(codes, [shape.contexts[at] for at in places], strict=True)
+        else:
+            cells = zip(
+                codes[shape.long_count + shape.double_count :], shape.text_contexts, strict=False
+            )
         contexts = tuple(
-            number_context(code, context)
-            for code, context in zip(codes, fields, strict=True)
-            if code in HAS_NUMBER
+            number_context(code, context) for code, context in cells if code in HAS_NUMBER
         )
-        signature = Signature(shape, places, codes, contexts)
-        old = self.signatures.add((is_patch, shape.serial, places, codes), signature)
+        signature = Signature(shape, places, codes, contexts, numbers)
+        key = (numbers is not None, shape.serial, places, codes)
+        old = self.signatures.add(key, signature)
         self.signature_cells += len(codes) - (len(old.codes) if old else 0)
         return signature
 
@@ -204,6 +242,7 @@ class Memory:
         is needed. The lots are drawn from the count of all draws, so both ends draw alike.
         """
         count = 0
+        slots: list[int] = []
         while self.charged_bytes > self.budget_bytes and self.entities:
             self._lot = (self._lot * _LOT_FACTOR + _LOT_STEP) & _LOT_MASK
             entity = self.numbered[(self._lot >> 33) % len(self.numbered)]
@@ -212,5 +251,7 @@ class Memory:
                 self.numbered[entity.number] = None
                 self.free.append(entity.number)
                 self.charged_bytes -= entity.charge
+                slots += entity.slots.values()
                 count += 1
+        self.numbers.free(slots)
         return count

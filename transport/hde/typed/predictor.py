@@ -6,11 +6,11 @@ and the clock of the change. The cheapest so far is used for the next unit, by t
 arithmetic on both ends.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
+from transport.hde.typed.groups import Groups
 from transport.hde.typed.integers import Ints, Words, classes, fold, int_array
 
 OWN, LINE, NEIGHBOUR, CLOCK = range(4)
@@ -41,22 +41,25 @@ class Predictor:
             self._typical = np.pad(self._typical, (0, more), constant_values=4 * _UNIT)
             self._modes = np.pad(self._modes, (0, more))
 
-    def modes(self, contexts: Ints) -> list[int]:
+    def modes(self, contexts: Ints) -> Ints:
         """Return the guess in use for each context."""
-        modes: list[int] = self._modes[contexts].tolist()
+        modes: Ints = self._modes[contexts]
         return modes
+
+    def last_of(self, contexts: Ints) -> Ints:
+        """Return the last value of any entity in each context."""
+        return int_array([self.last[context] for context in contexts.tolist()])
 
     def typical(self, contexts: Ints) -> Ints:
         """Return the class that a number of each context has as a rule."""
         return (self._typical[contexts] + _UNIT // 2) // _UNIT
 
-    def residuals(self, cells: Sequence[int]) -> tuple[Ints, Words, Ints]:
+    def residuals(self, table: Ints) -> tuple[Ints, Words, Ints]:
         """Return typical classes, folded residuals and their classes, and learn from them.
 
         Args:
-            cells: Of a unit, each its context, value, own value, value on the line, clock.
+            table: Of a unit: contexts, values, own values, values on the line, clocks.
         """
-        table = int_array(cells).reshape(-1, 5).T
         contexts, values = table[0], table[1]
         groups = Groups(contexts)
         guesses = np.empty((_MODES, len(contexts)), dtype=np.int64)
@@ -69,15 +72,15 @@ class Predictor:
         self._learn(groups, costs, own_costs)
         return typical, chosen, own_costs
 
-    def _neighbours(self, groups: "Groups", values: Ints) -> Ints:
+    def _neighbours(self, groups: Groups, values: Ints) -> Ints:
         """Return for each cell what the cell before it in its context was; keeps the last."""
-        heads = groups.keys.tolist()
-        before = groups.before(values, int_array([self.last[context] for context in heads]))
-        for context, value in zip(heads, groups.last(values).tolist(), strict=True):
+        before = groups.before(values, self.last_of(groups.keys))
+        ends = groups.last(values).tolist()
+        for context, value in zip(groups.keys.tolist(), ends, strict=True):
             self.last[context] = value
         return before
 
-    def _learn(self, groups: "Groups", costs: Ints, own_costs: Ints) -> None:
+    def _learn(self, groups: Groups, costs: Ints, own_costs: Ints) -> None:
         seen = groups.keys
         own = self._costs[:, seen]
         own += (groups.sums(costs) * _UNIT // groups.sizes - own) // 4
@@ -85,52 +88,3 @@ class Predictor:
         sums = groups.sums(own_costs) * _UNIT // groups.sizes
         self._typical[seen] = (self._typical[seen] + sums) // 2
         self._modes[seen] = own.argmin(axis=0)
-
-
-class Groups:
-    """Cells that belong together, in their order.
-
-    Args:
-        keys: To which group each cell belongs.
-
-    Attributes:
-        keys: The groups that there are, in order.
-        sizes: How many cells each has.
-    """
-
-    def __init__(self, keys: Ints) -> None:
-        self._order = np.argsort(keys, kind="stable")
-        ordered = keys[self._order]
-        is_first = np.empty(len(keys), dtype=bool)
-        is_first[:1] = True
-        np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
-        self._starts = np.flatnonzero(is_first)
-        self.keys = ordered[self._starts]
-        self.sizes = np.diff(self._starts, append=len(keys))
-
-    def before(self, values: Ints, heads: Ints) -> Ints:
-        """Return the value before each cell in its group; that of the first is the head."""
-        ordered = np.empty(len(values), dtype=np.int64)
-        ordered[1:] = values[self._order[:-1]]
-        ordered[self._starts] = heads
-        result = np.empty(len(values), dtype=np.int64)
-        result[self._order] = ordered
-        return result
-
-    def last(self, values: Ints) -> Ints:
-        """Return the value of the last cell of each group."""
-        last: Ints = values[self._order[self._starts + self.sizes - 1]]
-        return last
-
-    def sums(self, values: Ints) -> Ints:
-        """Return the sum of each group, of one or several rows of values."""
-        return np.add.reduceat(values[..., self._order], self._starts, axis=-1)
-
-    def running(self, values: Ints, heads: Ints) -> Ints:
-        """Return running sums in each group, from its head on."""
-        sums = np.cumsum(values[self._order])
-        first = self._starts
-        sums += np.repeat(heads - sums[first] + values[self._order[first]], self.sizes)
-        result = np.empty(len(values), dtype=np.int64)
-        result[self._order] = sums
-        return result

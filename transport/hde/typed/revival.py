@@ -1,14 +1,17 @@
 """The reading end of what changed: documents and patches out of what both ends remember."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
+import numpy as np
+
 from schemas.errors import BadUnitError
-from transport.hde.typed import codes, events
+from transport.hde.typed import codes
 from transport.hde.typed.contents import DOUBLE, LONG
-from transport.hde.typed.deltas import BRANCH_COUNT, NO_DELTAS, DeltaShape, delta_shape
+from transport.hde.typed.deltas import NO_DELTAS, DeltaShape, delta_shape
 from transport.hde.typed.documents import PIECE_END, base_leaves, join, leaf_count
-from transport.hde.typed.events import Changes, Value
+from transport.hde.typed.events import Changes
 from transport.hde.typed.integers import int_array
 from transport.hde.typed.literals import clock_of, read_hex, read_number, write_hex, write_number
 from transport.hde.typed.memory import (
@@ -18,12 +21,16 @@ from transport.hde.typed.memory import (
     TEXT_BYTES_MAX,
     Memory,
 )
+from transport.hde.typed.numbers import Numbers
 from transport.hde.typed.predictor import CLOCK, LINE, OWN
-from transport.hde.typed.sheet import SheetReader
+from transport.hde.typed.sheet import SheetReader, all_cells, no_cells
 from transport.hde.typed.things import Entity, PatchShape, Shape, Signature
 
 _WORD_BYTES: Final = 8
 _UUID_BYTES: Final = 16
+_LONG_CODES: Final = (codes.LONG, codes.LOOSE)
+_DOUBLE_CODES: Final = (*codes.FIXED_UNITS, codes.LOOSE)
+_FLAGS: Final = {codes.NULL: None, codes.TRUE: True, codes.FALSE: False}
 
 
 class ContentReader:
@@ -32,7 +39,7 @@ class ContentReader:
     Args:
         sheet: Where from; all its columns have been read.
         memory: What is remembered.
-        numbers: Number of each content's signature, in order.
+        signed: Of each document and patch in order: number of its signature, and its entity.
         raw_bytes: How large they may be, all together.
 
     Raises:
@@ -40,21 +47,36 @@ class ContentReader:
     """
 
     def __init__(
-        self, sheet: SheetReader, memory: Memory, numbers: Sequence[int], raw_bytes: int
+        self,
+        sheet: SheetReader,
+        memory: Memory,
+        signed: Sequence[tuple[int, Entity]],
+        raw_bytes: int,
     ) -> None:
         self._sheet = sheet
         self._memory = memory
         self._left_bytes = raw_bytes
         self._clock_ms = 0
         self._keeps_steps = True
-        signatures = [self._signature(number) for number in numbers]
+        signatures = [self._signature(number) for number, _ in signed]
         if sum(len(one.codes) for one in signatures) > raw_bytes:
             raise BadUnitError("more fields than a unit of this size can have")
         self._signatures = iter(signatures)
-        contexts = int_array([n for one in signatures for n in one.contexts])
+        contexts: list[int] = []
+        slots: list[int] = []
+        for one, (_, entity) in zip(signatures, signed, strict=True):
+            if one.numbers is not None:
+                contexts += one.numbers.contexts
+                slots += memory.slots(entity, one.numbers)
+        others = int_array([n for one in signatures for n in one.contexts])
+        columns = (int_array(contexts), int_array(slots))
         predictor = memory.predictor
+        residuals = sheet.cells(np.concatenate([columns[0], others]), predictor)
+        values = memory.numbers.read(*columns, residuals[: len(slots)], predictor)
+        self._numbers = iter(values.tolist())
+        self._number_cells = memory.numbers.cells(*columns, values) if len(values) else no_cells()
         self._guesses: Iterator[tuple[int, int]] = zip(
-            predictor.modes(contexts), sheet.cells(contexts, predictor).tolist(), strict=True
+            predictor.modes(others).tolist(), residuals[len(slots) :].tolist(), strict=True
         )
         self._recent: dict[int, int] = {}
         self._cells: list[int] = []
@@ -68,7 +90,7 @@ class ContentReader:
         elif content == codes.PLAIN_DOCUMENT:
             document = self._sheet.text()
         elif content == codes.PATCH:
-            fields = self._patch(changes.values, entity)
+            fields = self._patch(changes, entity)
         elif content != codes.NO_CONTENT:
             raise BadUnitError(f"a change with content {content}")
         changes.document.append(document)
@@ -78,8 +100,9 @@ class ContentReader:
 
     def finish(self) -> None:
         """Learn from this unit what the writing end learnt."""
-        if self._cells:
-            self._memory.predictor.residuals(self._cells)
+        table = all_cells(self._number_cells, self._cells)
+        if table.size:
+            self._memory.predictor.residuals(table)
 
     def _spend(self, size_bytes: int) -> None:
         self._left_bytes -= size_bytes
@@ -94,7 +117,7 @@ class ContentReader:
         if is_patch:
             patch = self._patch_shape(shape_number)
             found = self._codes(len(patch.fields.kinds))
-            return self._memory.sign(patch, (), found)
+            return self._memory.sign(patch, (), found, _numbers(patch, found))
         if not self._memory.takes_shapes:
             raise BadUnitError("more shapes of documents than are allowed")
         shape = self._shape(shape_number)
@@ -104,7 +127,7 @@ class ContentReader:
             if step < 0 or not 0 <= at < leaf_count(shape):
                 raise BadUnitError(f"leaf {at} of {leaf_count(shape)}")
             places.append(at)
-        return self._memory.sign(shape, tuple(places), self._codes(count))
+        return self._memory.sign(shape, tuple(places), self._codes(count), None)
 
     def _codes(self, count: int) -> tuple[int, ...]:
         found = tuple(self._sheet.numbers(count))
@@ -161,44 +184,64 @@ class ContentReader:
         self._memory.charge(entity, NUMBER_BYTES * (len(entity.steps) - step_count))
         return join(shape, leaves)
 
-    def _patch(self, values: list[Value], entity: Entity) -> DeltaShape:
+    def _patch(self, changes: Changes, entity: Entity) -> DeltaShape:
         signature = next(self._signatures)
-        shape = signature.shape
-        if not isinstance(shape, PatchShape):
+        shape, numbers = signature.shape, signature.numbers
+        if not isinstance(shape, PatchShape) or numbers is None:
             raise BadUnitError("a patch in the shape of a document")
-        number_count = len(entity.numbers) + len(entity.steps)
-        self._keeps_steps = True
-        last: Value = None
-        fields = shape.fields
-        for context, kind, code in zip(shape.contexts, fields.kinds, signature.codes, strict=True):
-            branch = kind % BRANCH_COUNT
-            value: Value
-            if branch == events.LONG:
-                value = self._long(entity, context, code)
-            elif branch in (events.STRING, events.JSON):
-                value = last = self._patch_text(entity, context, code, last)
-                self._spend(len(value))
-            else:
-                value = self._rare(entity, context, code, branch)
-            values.append(value)
-        grown = len(entity.numbers) + len(entity.steps) - number_count
-        self._memory.charge(entity, NUMBER_BYTES * grown)
-        return fields
-
-    def _patch_text(self, entity: Entity, context: int, code: int, last: Value) -> bytes:
-        base = entity.texts.get(context)
-        if code == codes.SAME:
-            if base is None:
-                raise BadUnitError("a field stays as it was and was never set")
-            return base
-        if code == codes.REPEAT:
-            if not isinstance(last, bytes):
-                raise BadUnitError("a field repeats the first one")
-            text = last
+        longs = shape.long_count
+        if numbers.is_loose:
+            self._loose(changes, shape, numbers)
         else:
-            text = self._text(entity, context, code, base or b"")
-        self._memory.keep_text(entity, context, text)
-        return text
+            changes.longs += islice(self._numbers, longs)
+            for code in numbers.codes[longs:]:
+                changes.doubles.append(next(self._numbers) / codes.FIXED_UNITS[code])
+        rest = signature.codes[len(numbers.codes) :]
+        if shape.text_contexts:
+            self._patch_texts(changes, entity, shape.text_contexts, rest)
+        if shape.flag_count:
+            changes.flags += [_FLAGS[code] for code in rest[len(shape.text_contexts) :]]
+        return shape.fields
+
+    def _loose(self, changes: Changes, shape: PatchShape, numbers: Numbers) -> None:
+        """Read the numbers of a patch of which some stand as they are."""
+        for at, code in enumerate(numbers.codes):
+            is_long = at < shape.long_count
+            if code != codes.LOOSE:
+                number = next(self._numbers)
+                if is_long:
+                    changes.longs.append(number)
+                else:
+                    changes.doubles.append(number / codes.FIXED_UNITS[code])
+            elif is_long:
+                changes.longs.append(LONG.unpack(self._sheet.loose(_WORD_BYTES))[0])
+            else:
+                changes.doubles.append(DOUBLE.unpack(self._sheet.loose(_WORD_BYTES))[0])
+
+    def _patch_texts(
+        self, changes: Changes, entity: Entity, contexts: Sequence[int], found: Sequence[int]
+    ) -> None:
+        self._keeps_steps = True
+        step_count = len(entity.steps)
+        last: bytes | None = None
+        for context, code in zip(contexts, found, strict=False):
+            base = entity.texts.get(context)
+            if code == codes.SAME:
+                if base is None:
+                    raise BadUnitError("a field stays as it was and was never set")
+                text = base
+            elif code == codes.REPEAT:
+                if last is None:
+                    raise BadUnitError("a field repeats the first one")
+                text = last
+            else:
+                text = self._text(entity, context, code, base or b"")
+            if code != codes.SAME:
+                self._memory.keep_text(entity, context, text)
+            self._spend(len(text))
+            changes.texts.append(text)
+            last = text
+        self._memory.charge(entity, NUMBER_BYTES * (len(entity.steps) - step_count))
 
     def _text(self, entity: Entity, context: int, code: int, base: bytes) -> bytes:
         if code == codes.NUMBER:
@@ -248,27 +291,16 @@ class ContentReader:
             entity.steps[context] = value - own
         return value
 
-    def _long(self, entity: Entity, context: int, code: int) -> int:
-        if code != codes.LONG:
-            if code != codes.LOOSE:
-                raise BadUnitError(f"a long in code {code}")
-            return int(LONG.unpack(self._sheet.loose(_WORD_BYTES))[0])
-        own = entity.numbers.get(context, 0)
-        value = self._cell(context, own, own + entity.steps.get(context, 0), 0)
-        entity.numbers[context] = value
-        entity.steps[context] = value - own
-        return value
 
-    def _rare(self, entity: Entity, context: int, code: int, branch: int) -> Value:
-        if branch == events.NULL and code == codes.NULL:
-            return None
-        if branch == events.BOOLEAN and code in (codes.TRUE, codes.FALSE):
-            return code == codes.TRUE
-        if branch == events.DOUBLE and code == codes.LOOSE:
-            return float(DOUBLE.unpack(self._sheet.loose(_WORD_BYTES))[0])
-        if branch != events.DOUBLE or code not in codes.FIXED_UNITS:
-            raise BadUnitError(f"a value of branch {branch} in code {code}")
-        context = codes.number_context(code, context)
-        number = self._number(entity, context, entity.numbers.get(context, 0), 0)
-        entity.numbers[context] = number
-        return number / codes.FIXED_UNITS[code]
+def _numbers(shape: PatchShape, found: tuple[int, ...]) -> Numbers:
+    """Return how the numbers of a patch are written; checks the codes of all but texts."""
+    doubles = shape.long_count + shape.double_count
+    flags = doubles + len(shape.text_contexts)
+    groups = (
+        (found[: shape.long_count], _LONG_CODES),
+        (found[shape.long_count : doubles], _DOUBLE_CODES),
+        (found[flags:], _FLAGS.keys()),
+    )
+    if not all(code in known for own, known in groups for code in own):
+        raise BadUnitError("a field in a code of another type")
+    return shape.numbers(found[:doubles])

@@ -27,6 +27,7 @@ from transport.hde.typed.integers import (
     BitReader,
     Ints,
     Kind,
+    int_array,
     pack_bits,
     pack_columns,
     read_classes,
@@ -40,10 +41,22 @@ from transport.hde.typed.predictor import Predictor
 _SIZES: Final = struct.Struct("!5I")
 # The columns that every change has, in order.
 ROW_COLUMNS: Final = ("frame", "entity", "id", "stamp ms", "stamp count", "base", "signature")
+_CELL_NUMBERS: Final = 5
 _PLAIN: Final = b"\0"
 _COUNTED: Final = b"\1"
 
 Item = TypeVar("Item")
+
+
+def no_cells() -> Ints:
+    """Return a table of no cells."""
+    return np.zeros((_CELL_NUMBERS, 0), dtype=np.int64)
+
+
+def all_cells(numbers: Ints, cells: Sequence[int]) -> Ints:
+    """Return one table of the numbers of patches and of other cells."""
+    others = int_array(cells).reshape(-1, _CELL_NUMBERS).T
+    return np.concatenate([numbers, others], axis=1) if numbers.size else others
 
 
 class Definitions(NamedTuple):
@@ -68,7 +81,8 @@ class SheetWriter:
         shapes: Of new signatures and shapes.
         texts: Values of changed fields.
         loose: Bytes that no window would shrink.
-        cells: Numbers of changed fields, five each: context, value, own value, line, clock.
+        numbers: Numbers of patches, as `NumberTable.cells` gives them.
+        cells: Other numbers, five each: context, value, own value, line, clock.
     """
 
     records: Definitions = field(default_factory=_definitions)
@@ -77,6 +91,7 @@ class SheetWriter:
     shapes: Definitions = field(default_factory=_definitions)
     texts: list[bytes] = field(default_factory=list)
     loose: list[bytes] = field(default_factory=list)
+    numbers: Ints = field(default_factory=no_cells)
     cells: list[int] = field(default_factory=list)
 
     def finish(self, columns: Sequence[Sequence[int]], predictor: Predictor) -> tuple[bytes, bytes]:
@@ -88,8 +103,9 @@ class SheetWriter:
         """
         kinds, row_classes, words, word_classes = pack_columns(columns)
         cell_classes = b""
-        if self.cells:
-            typical, cell_words, own_classes = predictor.residuals(self.cells)
+        table = all_cells(self.numbers, self.cells)
+        if table.size:
+            typical, cell_words, own_classes = predictor.residuals(table)
             cell_classes = ((own_classes - typical) & 0xFF).astype("u1").tobytes()
             words = np.concatenate([words, cell_words])
             word_classes = np.concatenate([word_classes, own_classes])

@@ -1,10 +1,14 @@
 """The things that both ends of a typed flow remember; `memory` says how long."""
 
 from collections.abc import Hashable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from schemas.errors import BadUnitError
+from transport.hde.typed.codes import FIXED2, LONG
 from transport.hde.typed.deltas import DeltaShape
+from transport.hde.typed.numbers import Numbers
+
+_VARIANTS_MAX: Final = 64
 
 Item = TypeVar("Item")
 
@@ -86,8 +90,8 @@ class Entity:
         places: Which of its leaves differ from the first document of its shape; 16 bits each.
         leaves: Those leaves, joined.
         texts: Last text of every field that was patched, by context.
-        numbers: Last value of a number, by context.
-        steps: By how much it moved last.
+        slots: Places of its patched numbers in the memory's `NumberTable`, by context.
+        steps: By how much a number inside a text moved last, by context.
         charge: Bytes that it is charged with.
     """
 
@@ -96,9 +100,9 @@ class Entity:
         "leaves",
         "name",
         "number",
-        "numbers",
         "places",
         "shape",
+        "slots",
         "stamp",
         "steps",
         "texts",
@@ -113,26 +117,74 @@ class Entity:
         self.leaves = b""
         self.texts: dict[int, bytes] = {}
         # Two dictionaries of plain numbers: the garbage collector leaves those alone.
-        self.numbers: dict[int, int] = {}
+        self.slots: dict[int, int] = {}
         self.steps: dict[int, int] = {}
         self.charge = 0
 
 
-class PatchShape(NamedTuple):
-    """The fields of a patch: `serial` never comes again."""
+class PatchShape:
+    """The fields of a patch.
 
-    serial: int
-    fields: DeltaShape
-    contexts: tuple[int, ...]
+    Args:
+        serial: Its number; never comes again.
+        fields: Which.
+        contexts: Of each field.
+
+    Attributes:
+        long_count: How many longs it has; so the other counts.
+        text_contexts: Contexts of its texts.
+        plain: How its numbers are written as a rule.
+    """
+
+    __slots__ = (
+        "_number_contexts",
+        "_variants",
+        "double_count",
+        "fields",
+        "flag_count",
+        "long_count",
+        "plain",
+        "serial",
+        "text_contexts",
+    )
+
+    def __init__(self, serial: int, fields: DeltaShape, contexts: Sequence[int]) -> None:
+        self.serial = serial
+        self.fields = fields
+        longs, doubles, texts, flags = fields.groups
+        self.long_count, self.double_count = len(longs), len(doubles)
+        self.flag_count = len(flags)
+        self.text_contexts = [contexts[at] for at in texts]
+        self._number_contexts = [contexts[at] for at in (*longs, *doubles)]
+        self._variants: dict[tuple[int, ...], Numbers] = {}
+        self.plain = self.numbers((LONG,) * len(longs) + (FIXED2,) * len(doubles))
+
+    def numbers(self, codes: tuple[int, ...]) -> Numbers:
+        """Return how numbers in these codes are written."""
+        found = self._variants.get(codes)
+        if found is None:
+            if len(self._variants) == _VARIANTS_MAX:
+                self._variants.clear()
+            found = self._variants[codes] = Numbers(self._number_contexts, codes)
+        return found
 
 
 class Signature(NamedTuple):
-    """Which cells of a shape changed, and how each is written."""
+    """Which cells of a shape changed, and how each is written.
+
+    Attributes:
+        shape: The shape.
+        places: Which leaves of a document changed; of a patch all cells are meant.
+        codes: How each is written: of a patch its numbers, then its texts, then the rest.
+        contexts: Of those cells that have a number, but the numbers of patches.
+        numbers: Of a patch.
+    """
 
     shape: Shape | PatchShape
     places: tuple[int, ...]
     codes: tuple[int, ...]
-    contexts: tuple[int, ...]  # of those cells that have a number
+    contexts: tuple[int, ...]
+    numbers: Numbers | None
 
 
 class Frame(NamedTuple):
