@@ -70,7 +70,8 @@ class ContentWriter:
                 found.append(self._text(entity, shape.contexts[at], leaf, base[at]))
             last = leaf
         memory.keep_document(entity, shape, leaves)
-        memory.charge(entity, NUMBER_BYTES * (len(entity.steps) - step_count))
+        if len(entity.steps) > step_count:
+            memory.charge(entity, NUMBER_BYTES * (len(entity.steps) - step_count))
         number = codes.NEW if is_new else shape.serial
         self._sign(shape, number, tuple(places), tuple(found), None)
         return codes.DOCUMENT
@@ -113,7 +114,8 @@ class ContentWriter:
                 self._memory.keep_text(entity, context, text)
                 found.append(code)
             last = text
-        self._memory.charge(entity, NUMBER_BYTES * (len(entity.steps) - step_count))
+        if len(entity.steps) > step_count:
+            self._memory.charge(entity, NUMBER_BYTES * (len(entity.steps) - step_count))
         return tuple(found)
 
     def _shape(self, pieces: tuple[bytes, ...]) -> Shape | None:

@@ -22,9 +22,12 @@ class Groups:
         is_first = np.empty(len(keys), dtype=bool)
         is_first[:1] = True
         np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
-        self._starts = np.flatnonzero(is_first)
+        self._starts = is_first.nonzero()[0]
+        self._ends = np.empty_like(self._starts)
+        self._ends[:-1] = self._starts[1:]
+        self._ends[-1:] = len(keys)
         self.keys = ordered[self._starts]
-        self.sizes = np.diff(self._starts, append=len(keys))
+        self.sizes = self._ends - self._starts
 
     def before(self, values: Ints, heads: Ints) -> Ints:
         """Return the value before each cell in its group; that of the first is the head."""
@@ -37,7 +40,7 @@ class Groups:
 
     def last(self, values: Ints) -> Ints:
         """Return the value of the last cell of each group."""
-        last: Ints = values[self._order[self._starts + self.sizes - 1]]
+        last: Ints = values[self._order[self._ends - 1]]
         return last
 
     def sums(self, values: Ints) -> Ints:
@@ -48,7 +51,7 @@ class Groups:
         """Return running sums in each group, from its head on."""
         sums = np.cumsum(values[self._order])
         first = self._starts
-        sums += np.repeat(heads - sums[first] + values[self._order[first]], self.sizes)
+        sums += (heads - sums[first] + values[self._order[first]]).repeat(self.sizes)
         result = np.empty(len(values), dtype=np.int64)
         result[self._order] = sums
         return result

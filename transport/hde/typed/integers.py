@@ -233,14 +233,16 @@ def read_varints(content: bytes, *, is_shortest: bool = False) -> list[int]:
     if len(content) < _FEW:
         return _read_few(content, is_shortest=is_shortest)
     octets = np.frombuffer(content, np.uint8)
-    ends = np.flatnonzero(octets < _MORE)
-    sizes = np.diff(ends, prepend=-1)
+    ends = (octets < _MORE).nonzero()[0]
+    sizes = ends.copy()
+    sizes[1:] -= ends[:-1]
+    sizes[:1] += 1
     if not len(ends) or ends[-1] != len(octets) - 1 or int(sizes.max()) > _VARINT_BYTES_MAX:
         raise BadUnitError("numbers that are cut or too long")
     if is_shortest and bool(((sizes > 1) & (octets[ends] == 0)).any()):
         raise BadUnitError("a number that is written longer than need be")
     starts = ends - sizes + 1
-    places = np.arange(len(octets)) - np.repeat(starts, sizes)
+    places = np.arange(len(octets)) - starts.repeat(sizes)
     parts = (octets & 0x7F).astype(np.uint64) << (7 * places).astype(np.uint64)
     values: list[int] = unfold(np.bitwise_or.reduceat(parts, starts)).tolist()
     return values

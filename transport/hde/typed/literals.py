@@ -16,11 +16,13 @@ from schemas.errors import BadUnitError
 
 TEXT_BYTES_MAX: Final = 96
 VALUE_MAX: Final = 1 << 60
-_NUMBER: Final = re.compile(rb"([^0-9]*)(0|[1-9][0-9]{0,17})(?:\.([0-9]{1,6}))?([^0-9.]*)")
+# Possessive: what cannot match is given up at once.
+_NUMBER: Final = re.compile(rb"([^0-9]*+)(0|[1-9][0-9]{0,17}+)(?:\.([0-9]{1,6}+))?+([^0-9.]*+)")
 _TIME: Final = re.compile(
-    rb"([^0-9]*)([0-9]{4}-[0-9]{2}-[0-9]{2})([T ])([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])"
-    rb"(?:\.([0-9]{3}|[0-9]{6}))?([^0-9.]*)"
+    rb"([^0-9]*+)([0-9]{4}-[0-9]{2}-[0-9]{2})([T ])([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])"
+    rb"(?:\.([0-9]{3}|[0-9]{6}))?([^0-9.]*+)"
 )
+_TIMES_MAX: Final = 4_096  # many entities tell the same second
 _HEX: Final = re.compile(
     rb"(.{0,48}?)((?:[0-9a-f]{2}){8,32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})([^0-9a-f]*)"
 )
@@ -67,6 +69,7 @@ def read_number(text: bytes) -> tuple[Affix, int] | None:
     return (Affix(before, decimals, after, b""), value) if value < VALUE_MAX else None
 
 
+@lru_cache(maxsize=_TIMES_MAX)
 def _read_time(text: bytes) -> tuple[Affix, int] | None:
     match = _TIME.fullmatch(text)
     if match is None:
@@ -109,6 +112,7 @@ def write_number(affix: Affix, value: int) -> bytes:
     return b"%b%d.%0*d%b" % (before, whole, decimals, part, after)
 
 
+@lru_cache(maxsize=_TIMES_MAX)
 def _write_time(affix: Affix, value: int) -> bytes:
     seconds, part = divmod(value, 10**affix.decimals)
     days, second = divmod(seconds, _DAY_S)

@@ -227,7 +227,9 @@ class Memory:
         if len(text) > NAME_BYTES_MAX:
             return
         old = entity.texts.get(context)
-        self.charge(entity, len(text) + (TEXT_BYTES if old is None else -len(old)))
+        grown_bytes = len(text) + TEXT_BYTES if old is None else len(text) - len(old)
+        if grown_bytes:
+            self.charge(entity, grown_bytes)
         entity.texts[context] = text
 
     def charge(self, entity: Entity, grown_bytes: int) -> None:

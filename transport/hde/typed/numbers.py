@@ -69,9 +69,14 @@ class NumberTable:
         places = int_array(slots)
         self._values[places] = self._steps[places] = 0
 
-    def cells(self, contexts: Ints, slots: Ints, values: Ints) -> Ints:
-        """Return the cells of new values, five rows as `Predictor.residuals` wants; keeps them."""
-        groups = Groups(slots)
+    def cells(self, contexts: Ints, groups: Groups, values: Ints) -> Ints:
+        """Return the cells of new values, five rows as `Predictor.residuals` wants; keeps them.
+
+        Args:
+            contexts: Of each value.
+            groups: Values by their slots.
+            values: The values.
+        """
         seen = groups.keys
         own = groups.before(values, self._values[seen])
         steps = values - own
@@ -80,16 +85,21 @@ class NumberTable:
         self._steps[seen] = groups.last(steps)
         return np.stack([contexts, values, own, line, np.zeros_like(values)])
 
-    def read(self, contexts: Ints, slots: Ints, residuals: Ints, predictor: Predictor) -> Ints:
+    def read(self, contexts: Ints, groups: Groups, residuals: Ints, predictor: Predictor) -> Ints:
         """Return the values that are so far from their guesses.
+
+        Args:
+            contexts: Of each value.
+            groups: Values by their slots.
+            residuals: How far each is.
+            predictor: Knows which guess is in use.
 
         Raises:
             BadUnitError: One is larger than any that is written so.
         """
         modes = predictor.modes(contexts)
-        groups = Groups(slots)
         values = residuals.copy()  # as it is where the guess is the clock: a number has none
-        for mode in np.unique(modes).tolist():
+        for mode in set(modes.tolist()):
             if mode == OWN:
                 found = groups.running(residuals, self._values[groups.keys])
             elif mode == LINE:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from transport.hde.typed import codes
 from transport.hde.typed.events import Changes
+from transport.hde.typed.groups import Groups
 from transport.hde.typed.integers import int_array
 from transport.hde.typed.memory import Memory
 from transport.hde.typed.numbers import Numbers, fixed_codes
@@ -66,7 +67,7 @@ def write_numbers(
         patches.append(Patch(shape, codes.NEW if number is None else number, numbers))
         long_at, double_at = long_end, double_end
     if values:
-        columns = (int_array(contexts), int_array(slots), int_array(values))
+        columns = (int_array(contexts), Groups(int_array(slots)), int_array(values))
         sheet.numbers = memory.numbers.cells(*columns)
     return iter(patches)
 

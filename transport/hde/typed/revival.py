@@ -12,6 +12,7 @@ from transport.hde.typed.contents import DOUBLE, LONG
 from transport.hde.typed.deltas import NO_DELTAS, DeltaShape, delta_shape
 from transport.hde.typed.documents import PIECE_END, base_leaves, join, leaf_count
 from transport.hde.typed.events import Changes
+from transport.hde.typed.groups import Groups
 from transport.hde.typed.integers import int_array
 from transport.hde.typed.literals import clock_of, read_hex, read_number, write_hex, write_number
 from transport.hde.typed.memory import (
@@ -69,7 +70,7 @@ class ContentReader:
                 contexts += one.numbers.contexts
                 slots += memory.slots(entity, one.numbers)
         others = int_array([n for one in signatures for n in one.contexts])
-        columns = (int_array(contexts), int_array(slots))
+        columns = (int_array(contexts), Groups(int_array(slots)))
         predictor = memory.predictor
         residuals = sheet.cells(np.concatenate([columns[0], others]), predictor)
         values = memory.numbers.read(*columns, residuals[: len(slots)], predictor)
@@ -181,7 +182,8 @@ class ContentReader:
                 raise BadUnitError("a leaf with a zero")
             leaves[at] = last = leaf
         self._memory.keep_document(entity, shape, leaves)
-        self._memory.charge(entity, NUMBER_BYTES * (len(entity.steps) - step_count))
+        if len(entity.steps) > step_count:
+            self._memory.charge(entity, NUMBER_BYTES * (len(entity.steps) - step_count))
         return join(shape, leaves)
 
     def _patch(self, changes: Changes, entity: Entity) -> DeltaShape:
@@ -241,7 +243,8 @@ class ContentReader:
             self._spend(len(text))
             changes.texts.append(text)
             last = text
-        self._memory.charge(entity, NUMBER_BYTES * (len(entity.steps) - step_count))
+        if len(entity.steps) > step_count:
+            self._memory.charge(entity, NUMBER_BYTES * (len(entity.steps) - step_count))
 
     def _text(self, entity: Entity, context: int, code: int, base: bytes) -> bytes:
         if code == codes.NUMBER:
