@@ -64,14 +64,14 @@ def test_objects_live_on_without_touching_what_was_handed_out() -> None:
 
 
 @pytest.mark.parametrize("name", SYNTHETIC)
-def test_the_floor_grows_with_every_event_and_stays_below_the_documents(name: str) -> None:
+def test_events_tell_their_floor_which_stays_below_the_documents(name: str) -> None:
     source = stream_source(lambda: open_stream(name, plan()), name)
     events = list(source.read())
     floors = [event.floor_bits for event in events]
 
-    assert floors == sorted(floors)
+    assert min(floors) >= 0
     assert floors[0] > 0
-    assert floors[-1] / 8 < sum(event.json_bytes for event in events) / 10
+    assert sum(floors) / 8 < sum(event.json_bytes for event in events) / 10
 
 
 def test_dice_count_what_they_say() -> None:

@@ -9,15 +9,13 @@ import numpy as np
 from schemas.errors import BadUnitError
 from transport.hde.typed import codes
 from transport.hde.typed.contents import DOUBLE, LONG
-from transport.hde.typed.deltas import NO_DELTAS, DeltaShape, delta_shape
-from transport.hde.typed.documents import PIECE_END, base_leaves, join, leaf_count
+from transport.hde.typed.deltas import NO_DELTAS, DeltaShape
+from transport.hde.typed.documents import base_leaves, join
 from transport.hde.typed.events import Changes
 from transport.hde.typed.groups import Groups
 from transport.hde.typed.integers import int_array
 from transport.hde.typed.literals import clock_of, read_hex, read_number, write_hex, write_number
 from transport.hde.typed.memory import (
-    LEAVES_MAX,
-    NAME_BYTES_MAX,
     NUMBER_BYTES,
     TEXT_BYTES_MAX,
     Memory,
@@ -25,13 +23,11 @@ from transport.hde.typed.memory import (
 from transport.hde.typed.numbers import Numbers
 from transport.hde.typed.predictor import CLOCK, LINE, OWN
 from transport.hde.typed.sheet import SheetReader, all_cells, no_cells
-from transport.hde.typed.things import Entity, PatchShape, Shape, Signature
+from transport.hde.typed.signing import FLAGS, SignatureReader
+from transport.hde.typed.things import Entity, PatchShape, Shape
 
 _WORD_BYTES: Final = 8
 _UUID_BYTES: Final = 16
-_LONG_CODES: Final = (codes.LONG, codes.LOOSE)
-_DOUBLE_CODES: Final = (*codes.FIXED_UNITS, codes.LOOSE)
-_FLAGS: Final = {codes.NULL: None, codes.TRUE: True, codes.FALSE: False}
 
 
 class ContentReader:
@@ -59,7 +55,8 @@ class ContentReader:
         self._left_bytes = raw_bytes
         self._clock_ms = 0
         self._keeps_steps = True
-        signatures = [self._signature(number) for number, _ in signed]
+        signing = SignatureReader(sheet, memory, raw_bytes)
+        signatures = [signing.read(number) for number, _ in signed]
         if sum(len(one.codes) for one in signatures) > raw_bytes:
             raise BadUnitError("more fields than a unit of this size can have")
         self._signatures = iter(signatures)
@@ -110,52 +107,6 @@ class ContentReader:
         if self._left_bytes < 0:
             raise BadUnitError("a unit that grows beyond what it says")
 
-    def _signature(self, number: int) -> Signature:
-        if number != codes.NEW:
-            return self._memory.signatures.item(number)
-        sheet = self._sheet
-        is_patch, shape_number = sheet.numbers(2)
-        if is_patch:
-            patch = self._patch_shape(shape_number)
-            found = self._codes(len(patch.fields.kinds))
-            return self._memory.sign(patch, (), found, _numbers(patch, found))
-        if not self._memory.takes_shapes:
-            raise BadUnitError("more shapes of documents than are allowed")
-        shape = self._shape(shape_number)
-        count, places, at = sheet.count(leaf_count(shape)), [], 0
-        for step in sheet.numbers(count):
-            at += step
-            if step < 0 or not 0 <= at < leaf_count(shape):
-                raise BadUnitError(f"leaf {at} of {leaf_count(shape)}")
-            places.append(at)
-        return self._memory.sign(shape, tuple(places), self._codes(count), None)
-
-    def _codes(self, count: int) -> tuple[int, ...]:
-        found = tuple(self._sheet.numbers(count))
-        if not all(0 <= code < codes.CODE_COUNT for code in found):
-            raise BadUnitError("a field in an unknown code")
-        return found
-
-    def _shape(self, number: int) -> Shape:
-        shapes = self._memory.shape_list
-        if number != codes.NEW:
-            if not 0 <= number < len(shapes):
-                raise BadUnitError(f"{number} names no shape of this flow")
-            return shapes[number]
-        pieces = tuple(self._sheet.name().split(PIECE_END))
-        if len(pieces) > LEAVES_MAX + 1 or pieces in self._memory.shapes:
-            raise BadUnitError("a shape that is too long, or comes as new and is known")
-        return self._memory.add_shape(pieces)
-
-    def _patch_shape(self, number: int) -> PatchShape:
-        if number != codes.NEW:
-            return self._memory.patches.item(number)
-        kinds = tuple(self._sheet.numbers(self._sheet.count(self._left_bytes)))
-        paths = tuple(self._sheet.name() for _ in kinds)
-        if any(len(path) > NAME_BYTES_MAX for path in paths):
-            raise BadUnitError("a path that is too long")
-        return self._memory.add_patch(delta_shape(paths, kinds))
-
     # Contents
 
     def _document(self, entity: Entity) -> bytes:
@@ -202,7 +153,7 @@ class ContentReader:
         if shape.text_contexts:
             self._patch_texts(changes, entity, shape.text_contexts, rest)
         if shape.flag_count:
-            changes.flags += [_FLAGS[code] for code in rest[len(shape.text_contexts) :]]
+            changes.flags += [FLAGS[code] for code in rest[len(shape.text_contexts) :]]
         return shape.fields
 
     def _loose(self, changes: Changes, shape: PatchShape, numbers: Numbers) -> None:
@@ -293,17 +244,3 @@ class ContentReader:
         if self._keeps_steps and not clock:
             entity.steps[context] = value - own
         return value
-
-
-def _numbers(shape: PatchShape, found: tuple[int, ...]) -> Numbers:
-    """Return how the numbers of a patch are written; checks the codes of all but texts."""
-    doubles = shape.long_count + shape.double_count
-    flags = doubles + len(shape.text_contexts)
-    groups = (
-        (found[: shape.long_count], _LONG_CODES),
-        (found[shape.long_count : doubles], _DOUBLE_CODES),
-        (found[flags:], _FLAGS.keys()),
-    )
-    if not all(code in known for own, known in groups for code in own):
-        raise BadUnitError("a field in a code of another type")
-    return shape.numbers(found[:doubles])
