@@ -1,5 +1,7 @@
 """The typed level gives every byte back, whatever is sent, forgotten, lost or damaged."""
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -127,6 +129,31 @@ def test_a_layout_that_is_learnt_reads_what_the_long_way_reads() -> None:
 def _range(change: dict[str, object], at: int) -> RecordRange:
     value = encode_event("StateBatch", {"producer": "p", "changes": [change, change]})
     return RecordRange(0, at, at + 1, [LogRecord(at, 1_700_000_000_000, None, value, ())])
+
+
+def test_more_shapes_of_patches_than_are_kept_and_numbers_of_every_size() -> None:
+    encoder, decoder = FlowEncoder(), FlowDecoder(1 << 24)
+    dice = random.Random(7)
+    numbers = (0, 1, -1, 1 << 60, -(1 << 62), (1 << 63) - 1, 0.25, -0.0, 1e-6, 1 / 3, 2.5e300)
+    shapes = 6_000  # of which a flow keeps 4,096
+    sent = 0
+    for unit in range(6):
+        changes = []
+        for at in range(2_000):
+            shape = (unit * 1_000 + at) % shapes if at % 3 else dice.randrange(shapes)
+            fields = {f"/{shape}": dice.choice(numbers), "/n": at * at, "/t": f"word {at % 5}"}
+            fields |= {"/d": dice.choice(numbers), "/flag": dice.choice((None, True, False))}
+            change = {**ChangeDice(1).change(), "operation": "patch", "document": None}
+            change["entity_id"] = f"e{dice.randrange(50)}"
+            change["deltas"] = [set_field(path, value) for path, value in fields.items()]
+            changes.append(change)
+        value = encode_event("StateBatch", {"producer": "p", "changes": changes})
+        record = LogRecord(unit, 1_700_000_000_000, None, value, ())
+        raw = encode_batch([RecordRange(0, unit, unit + 1, [record])], 1 << 24)
+        encoded = encoder.encode(raw)
+        sent += read_unit_header(encoded).codec == Level.TYPED
+        assert decoder.decode(encoded) == raw
+    assert sent == 6
 
 
 def test_what_is_no_batch_travels_through_the_window() -> None:
