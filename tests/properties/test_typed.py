@@ -141,7 +141,8 @@ def test_more_shapes_of_patches_than_are_kept_and_numbers_of_every_size() -> Non
         changes = []
         for at in range(2_000):
             shape = (unit * 1_000 + at) % shapes if at % 3 else dice.randrange(shapes)
-            fields = {f"/{shape}": dice.choice(numbers), "/n": at * at, "/t": f"word {at % 5}"}
+            fields: dict[str, object] = {f"/{shape}": dice.choice(numbers), "/n": at * at}
+            fields["/t"] = f"word {at % 5}"
             fields |= {"/d": dice.choice(numbers), "/flag": dice.choice((None, True, False))}
             change = {**ChangeDice(1).change(), "operation": "patch", "document": None}
             change["entity_id"] = f"e{dice.randrange(50)}"
