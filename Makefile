@@ -57,7 +57,7 @@ stripes: $(VENV)/.dev ## Data streams under fire on a virtual network: ARGS="--s
 mutants: $(VENV)/.dev ## Break the cores in named ways; the simulation has to notice each.
 	@$(BIN)/python -m tests.simulation --mutants $(ARGS)
 
-fuzz: $(VENV)/.dev ## Damage encoded units: ARGS="--count 10000000 --json".
+fuzz: $(VENV)/.dev ## Damage encoded units: ARGS="--count 10000000 --jobs 2 --json".
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 fuzz-frames: $(VENV)/.dev ## Hostile frames against all that reads a peer: ARGS="--count 10000000 --json".
