@@ -25,7 +25,6 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
 from connectors.log import LogRecord, RecordRange
 from connectors.memory import MemoryCluster, MemoryLog
 from connectors.producer import StateProducer
@@ -33,6 +32,7 @@ from dwcp.demo.cluster import ClusterSettings, DemoCluster
 from dwcp.demo.generator import Kind, generate
 from dwcp.demo.inputs import EntityDocument
 from dwcp.demo.run import DemoPlan, run_demo
+from dwcp.machine import machine
 from streams.replication import decode_batch, encode_batch, read_origin, replica_records
 from streams.state.partition import PartitionState
 from streams.state.snapshot import encode_chunks, take_dirty

@@ -31,7 +31,6 @@ from aiokafka import __version__ as aiokafka_version
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
 from connectors.embedded.broker import KafkaBroker
 from connectors.embedded.host import free_port
 from connectors.embedded.jars import KAFKA_VERSION
@@ -42,6 +41,7 @@ from connectors.memory import MemoryCluster, MemoryLog
 from connectors.producer import StateProducer
 from connectors.writer import PlainWriter
 from dwcp.demo.generator import generate
+from dwcp.machine import machine
 from streams.replication import Origin, origin_headers
 from streams.topics import REPLICA, STATE, TopicSettings, topic_specs
 

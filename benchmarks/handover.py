@@ -32,13 +32,13 @@ import aiohttp
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
 from connectors.embedded.broker import KafkaBroker
 from connectors.embedded.host import free_port
 from connectors.embedded.jars import KAFKA_VERSION
 from connectors.kafka import KafkaLog
 from connectors.producer import StateProducer
 from dwcp.demo.node import NodeProcess
+from dwcp.machine import machine
 from schemas.partitioning import partition_of
 
 REGION = "eu-west"

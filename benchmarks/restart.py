@@ -28,7 +28,6 @@ from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
 from connectors.embedded.broker import KafkaBroker
 from connectors.embedded.host import free_port
 from connectors.embedded.jars import KAFKA_VERSION
@@ -36,6 +35,7 @@ from connectors.kafka import KafkaLog
 from connectors.producer import ProducerSettings, StateProducer
 from dwcp.client import get_json
 from dwcp.demo.node import NodeProcess
+from dwcp.machine import machine
 from streams.topics import SNAPSHOTS
 
 REGION = "eu-west"

@@ -25,7 +25,6 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
 from dwcp.client import get_json
 from dwcp.demo.cluster import ClusterSettings, DemoCluster
 from dwcp.demo.generator import generate
@@ -33,6 +32,7 @@ from dwcp.demo.inputs import spread
 from dwcp.demo.result import DemoResult
 from dwcp.demo.run import DemoPlan, run_demo
 from dwcp.demo.writers import Writers
+from dwcp.machine import machine
 from streams.histogram import Histogram
 
 REGIONS = ("eu-west", "us-east")

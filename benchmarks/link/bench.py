@@ -7,8 +7,8 @@ from typing import Any
 from benchmarks.link.rivals import Figures, Rival, Window, rivals
 from benchmarks.link.scenarios import DEFAULT, PROXIED, QUICK, SCENARIOS, Scenario
 from benchmarks.link.site import open_site
-from benchmarks.machine import machine
 from benchmarks.wan.emulator import why_missing
+from dwcp.machine import machine
 
 WARM_UP_S = 3.0
 WARM_UP_LOOPBACK_S = 0.5

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
 from benchmarks.wan.emulator import why_missing
+from dwcp.machine import machine
 
 Row = dict[str, Any]
 

@@ -20,8 +20,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
 from benchmarks.wan.emulator import A_ADDRESS, B_ADDRESS, EmulatedWan, LinkShape, why_missing
+from dwcp.machine import machine
 
 SHAPES: Final = (
     LinkShape(10, 100),

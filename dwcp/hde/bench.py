@@ -4,23 +4,21 @@ All lanes go through the input together, some thousand events at a time, so that
 bounded and every codec meets the same events. Only the codecs' own work is timed.
 """
 
-import os
-import platform
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
 from typing import Any, Final
 
 from dwcp.hde.events import Event, Source
 from dwcp.hde.lanes import BATCH_BYTES, BATCHES, lanes
 from dwcp.hde.packing import Packer, Unit
 from dwcp.hde.rows import LaneRun, make_rows
+from dwcp.machine import machine
 from schemas.errors import ConfigError
 
 CHUNK_EVENTS: Final = 2_000
 CHUNK_BYTES: Final = 16 << 20
 SNAPSHOT_BATCH: Final = 100
 _UNIT_BYTES: Final = 512 * 1024
-_LIBRARIES: Final = ("zstandard", "numpy", "fastavro", "xxhash")
+LIBRARIES: Final = ("zstandard", "numpy", "fastavro", "xxhash")  # their versions matter
 
 Progress = Callable[[int], None]
 
@@ -60,7 +58,7 @@ def run_bench(
         "events": passes[0].event_count,
         "entities": passes[0].entity_count,
         "repeats": repeats,
-        "machine": machine(),
+        "machine": machine(*LIBRARIES),
         "rows": make_rows([one.runs for one in passes], has_floor=source.has_floor),
         "first_snapshot": make_rows([one.firsts for one in passes], has_floor=source.has_floor),
     }
@@ -137,14 +135,3 @@ def _chunks(events: Iterator[Event]) -> Iterator[list[Event]]:
             chunk, size_bytes = [], 0
     if chunk:
         yield chunk
-
-
-def machine() -> dict[str, Any]:
-    """Return what the speeds depend on."""
-    return {
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 2),
-        **{name: version(name) for name in _LIBRARIES},
-    }

@@ -15,8 +15,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import zstandard
 
-from dwcp.hde.bench import machine
+from dwcp.hde.bench import LIBRARIES
 from dwcp.hde.blobs import Pair
+from dwcp.machine import machine
 from schemas.errors import BadUnitError
 from transport.hde.blob import choose_codec, decode_blob, encode_blob_parts
 from transport.hde.unit import Level, read_unit_header
@@ -58,7 +59,7 @@ def run_blob_bench(
         rows += [_row(pair, method, repeats) for method in _methods(pair)]
         if not pair.old:
             rows[-2] |= _sending(pair, rows[-2])
-    return {"machine": machine(), "repeats": repeats, "rows": rows}
+    return {"machine": machine(*LIBRARIES), "repeats": repeats, "rows": rows}
 
 
 def _methods(pair: Pair) -> Iterator[Method]:
