@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -190,7 +191,8 @@ async def _look(cluster: DemoCluster, writes: list[Write]) -> Seen:
 async def _entities(url: str) -> Entities:
     found: Entities = {}
     async with aiohttp.ClientSession() as session, session.get(f"{url}/state") as answer:
-        answer.raise_for_status()
+        if answer.status != HTTPStatus.OK:
+            raise ValueError(f"{url}/state: {answer.status} {await answer.text()}")
         async for text in answer.content:
             line = json.loads(text)
             found[line["entity"]] = line["type"], canonical(line["document"])
