@@ -48,7 +48,7 @@ class Tally:
 
     def minus(self, earlier: "Tally") -> "Tally":
         """Return what came after `earlier`."""
-        other = self.copy()
+        other = Tally()
         for name in self.__slots__:
             setattr(other, name, getattr(self, name) - getattr(earlier, name))
         return other

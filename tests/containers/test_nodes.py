@@ -8,6 +8,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def test_a_change_goes_from_region_to_region(
             stack.enter_context(region(name, images, config, tmp_path, certificates))
         for name in REGIONS:
             wait_until(
-                lambda port=webs[name]: answers(port, "/status", {"is_ready": True}),  # type: ignore[misc] # mypy and defaults
+                partial(answers, webs[name], "/status", {"is_ready": True}),
                 READY_S,
                 f"{name} to be ready",
             )
@@ -136,7 +137,7 @@ def test_compose_brings_up_three_regions(engine: str, kafka_image: str, node_ima
         run("up", "--detach")
         for port in COMPOSE_PORTS:
             wait_until(
-                lambda port=port: answers(port, "/status", {"is_ready": True}),  # type: ignore[misc] # mypy and defaults
+                partial(answers, port, "/status", {"is_ready": True}),
                 READY_S,
                 f"the node on port {port} to be ready",
             )
@@ -144,7 +145,7 @@ def test_compose_brings_up_three_regions(engine: str, kafka_image: str, node_ima
         call(COMPOSE_PORTS[0], "/state", change)
         for port in COMPOSE_PORTS:
             wait_until(
-                lambda port=port: answers(port, "/state/vm-17", {"document": {"power": "on"}}),  # type: ignore[misc] # mypy and defaults
+                partial(answers, port, "/state/vm-17", {"document": {"power": "on"}}),
                 READY_S,
                 f"the change on port {port}",
             )

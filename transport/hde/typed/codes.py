@@ -38,6 +38,7 @@ from typing import Final
 ) = range(14)
 
 CODE_COUNT: Final = 14
+FLAGS: Final = {NULL: None, TRUE: True, FALSE: False}
 HAS_NUMBER: Final = frozenset((NUMBER, KNOWN, LONG, FIXED2, FIXED6, MOVED))
 MOVES_CONTEXT: Final = 0  # one for all moves: lists move as a whole
 MOVED_BYTES_MIN: Final = 7  # shorter leaves are alike by chance

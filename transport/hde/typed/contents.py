@@ -10,7 +10,7 @@ from transport.hde.typed import codes
 from transport.hde.typed.documents import PIECE_END, base_leaves, cut
 from transport.hde.typed.events import Changes
 from transport.hde.typed.literals import clock_of, read_hex, read_number
-from transport.hde.typed.memory import NUMBER_BYTES, TEXT_BYTES_MAX, Memory
+from transport.hde.typed.memory import TEXT_BYTES_MAX, Memory
 from transport.hde.typed.numbers import Numbers
 from transport.hde.typed.patches import Patch
 from transport.hde.typed.sheet import SheetWriter
@@ -18,7 +18,7 @@ from transport.hde.typed.things import Entity, PatchShape, Shape
 
 LONG: Final = struct.Struct(">q")
 DOUBLE: Final = struct.Struct(">d")
-_FLAGS: Final = {None: codes.NULL, True: codes.TRUE, False: codes.FALSE}
+_FLAGS: Final = {value: code for code, value in codes.FLAGS.items()}
 
 
 class ContentWriter:
@@ -70,8 +70,7 @@ class ContentWriter:
                 found.append(self._text(entity, shape.contexts[at], leaf, base[at]))
             last = leaf
         memory.keep_document(entity, shape, leaves)
-        if len(entity.steps) > step_count:
-            memory.charge(entity, NUMBER_BYTES * (len(entity.steps) - step_count))
+        memory.charge_steps(entity, step_count)
         number = codes.NEW if is_new else shape.serial
         self._sign(shape, number, tuple(places), tuple(found), None)
         return codes.DOCUMENT
@@ -114,8 +113,7 @@ class ContentWriter:
                 self._memory.keep_text(entity, context, text)
                 found.append(code)
             last = text
-        if len(entity.steps) > step_count:
-            self._memory.charge(entity, NUMBER_BYTES * (len(entity.steps) - step_count))
+        self._memory.charge_steps(entity, step_count)
         return tuple(found)
 
     def _shape(self, pieces: tuple[bytes, ...]) -> Shape | None:

@@ -19,7 +19,18 @@ from fastavro.schema import parse_schema, to_parsing_canonical_form
 
 from schemas.registry import DECODE_ERRORS, HEADER_BYTES, written
 from transport.hde.typed.avro import longs, prefixed
-from transport.hde.typed.deltas import BRANCH_COUNT, NO_DELTAS, DeltaShape, delta_shape
+from transport.hde.typed.deltas import (
+    BOOLEAN,
+    BRANCH_COUNT,
+    DOUBLE,
+    JSON,
+    LONG,
+    NO_DELTAS,
+    NULL,
+    STRING,
+    DeltaShape,
+    delta_shape,
+)
 from transport.hde.typed.integers import read_varints, varints
 
 _FIELDS: Final = (
@@ -37,7 +48,14 @@ _FIELDS: Final = (
 )
 _DELTA_FIELDS: Final = ("path", "operation", "value")
 _VALUE_TYPES: Final = ["null", "long", "double", "bytes", "boolean"]
-_BRANCHES: Final = {type(None): 0, int: 1, float: 2, bytes: 3, bool: 4, dict: 5}
+_BRANCHES: Final = {
+    type(None): NULL,
+    int: LONG,
+    float: DOUBLE,
+    bytes: STRING,
+    bool: BOOLEAN,
+    dict: JSON,
+}
 _COUNT: Final = re.compile(rb"[\x80-\xff]{0,4}[\x00-\x7f]")
 _SHORT_MAX: Final = 0x7E  # the length of a text of up to 63 bytes, as Avro writes it
 _DOUBLE: Final = struct.Struct("<d")

@@ -232,6 +232,11 @@ class Memory:
             self.charge(entity, grown_bytes)
         entity.texts[context] = text
 
+    def charge_steps(self, entity: Entity, count_before: int) -> None:
+        """Charge an entity with the steps that it has beyond so many."""
+        if len(entity.steps) > count_before:
+            self.charge(entity, NUMBER_BYTES * (len(entity.steps) - count_before))
+
     def charge(self, entity: Entity, grown_bytes: int) -> None:
         """Charge an entity with what was added to it."""
         entity.charge += grown_bytes

@@ -15,15 +15,11 @@ from transport.hde.typed.events import Changes
 from transport.hde.typed.groups import Groups
 from transport.hde.typed.integers import int_array
 from transport.hde.typed.literals import clock_of, read_hex, read_number, write_hex, write_number
-from transport.hde.typed.memory import (
-    NUMBER_BYTES,
-    TEXT_BYTES_MAX,
-    Memory,
-)
+from transport.hde.typed.memory import TEXT_BYTES_MAX, Memory
 from transport.hde.typed.numbers import Numbers
 from transport.hde.typed.predictor import CLOCK, LINE, OWN
 from transport.hde.typed.sheet import SheetReader, all_cells, no_cells
-from transport.hde.typed.signing import FLAGS, SignatureReader
+from transport.hde.typed.signing import SignatureReader
 from transport.hde.typed.things import Entity, PatchShape, Shape
 
 _WORD_BYTES: Final = 8
@@ -133,8 +129,7 @@ class ContentReader:
                 raise BadUnitError("a leaf with a zero")
             leaves[at] = last = leaf
         self._memory.keep_document(entity, shape, leaves)
-        if len(entity.steps) > step_count:
-            self._memory.charge(entity, NUMBER_BYTES * (len(entity.steps) - step_count))
+        self._memory.charge_steps(entity, step_count)
         return join(shape, leaves)
 
     def _patch(self, changes: Changes, entity: Entity) -> DeltaShape:
@@ -153,7 +148,7 @@ class ContentReader:
         if shape.text_contexts:
             self._patch_texts(changes, entity, shape.text_contexts, rest)
         if shape.flag_count:
-            changes.flags += [FLAGS[code] for code in rest[len(shape.text_contexts) :]]
+            changes.flags += [codes.FLAGS[code] for code in rest[len(shape.text_contexts) :]]
         return shape.fields
 
     def _loose(self, changes: Changes, shape: PatchShape, numbers: Numbers) -> None:
@@ -194,8 +189,7 @@ class ContentReader:
             self._spend(len(text))
             changes.texts.append(text)
             last = text
-        if len(entity.steps) > step_count:
-            self._memory.charge(entity, NUMBER_BYTES * (len(entity.steps) - step_count))
+        self._memory.charge_steps(entity, step_count)
 
     def _text(self, entity: Entity, context: int, code: int, base: bytes) -> bytes:
         if code == codes.NUMBER:

@@ -13,7 +13,6 @@ from transport.hde.typed.things import PatchShape, Shape, Signature
 
 _LONG_CODES: Final = (codes.LONG, codes.LOOSE)
 _DOUBLE_CODES: Final = (*codes.FIXED_UNITS, codes.LOOSE)
-FLAGS: Final = {codes.NULL: None, codes.TRUE: True, codes.FALSE: False}
 
 
 class SignatureReader:
@@ -88,7 +87,7 @@ def _numbers(shape: PatchShape, found: tuple[int, ...]) -> Numbers:
     groups = (
         (found[: shape.long_count], _LONG_CODES),
         (found[shape.long_count : doubles], _DOUBLE_CODES),
-        (found[flags:], FLAGS.keys()),
+        (found[flags:], codes.FLAGS.keys()),
     )
     if not all(code in known for own, known in groups for code in own):
         raise BadUnitError("a field in a code of another type")
