@@ -38,8 +38,9 @@ async def restore(
     count = 0
     while True:
         for topic in FOLDED:
-            end = (await log_.end_offsets(topic))[holding.partition]
+            # What was seen before the end is asked for: consumers see more while Kafka answers.
             seen = max(holding.positions[topic], left_out.get((topic, holding.partition), 0))
+            end = (await log_.end_offsets(topic))[holding.partition]
             if end < seen:
                 raise LogTruncatedError(topic, holding.partition, seen, end)
             count += await replay(log_, holding, topic, end, fold)

@@ -115,6 +115,26 @@ async def test_a_verdict_outlives_the_node_that_found_it(site: Site) -> None:
     assert site.reason() == "LogTruncated"
 
 
+async def test_what_arrives_while_a_restore_asks_for_the_end_is_no_cut_log(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = site.log.end_offsets
+
+    async def ask_as_a_record_arrives(topic: str) -> dict[int, int]:
+        found = await ask(topic)
+        if topic == topics.STATE and 1 not in site.replica.held and found[1] == 20:
+            await site.write(1)  # the consumer hands it over before we hear of the end
+        return found
+
+    monkeypatch.setattr(site.log, "end_offsets", ask_as_a_record_arrives)
+    await site.replica.drop(1)
+    await site.replica.take(1)
+
+    assert site.replica.held == set(range(4))
+    assert site.steward.troubles == {}
+    assert site.replica.cursors("ams")[1] == 21
+
+
 @pytest.mark.parametrize("topic", [topics.STATE, topics.REPLICA])
 async def test_a_topic_made_anew_is_known_by_its_id(site: Site, topic: str) -> None:
     kept = site.cluster._topics[topic]
