@@ -18,6 +18,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from connectors.kafka_access import Access, missing_access, named, probe
 from connectors.kafka_batches import BATCH_BYTES, batch_bytes, make_batches, offsets_of
+from connectors.kafka_consumers import check_fetching, running_consumer
 from connectors.kafka_errors import is_refusal, mapped, our_error
 from connectors.kafka_producers import start_producer, stop_producer
 from connectors.kafka_topic_ids import topic_ids
@@ -136,7 +137,7 @@ class KafkaLog:
             "fetch_max_bytes": 4 * bytes_max,
         }
         doing = f"tail {topic}"
-        async with self._consumer(doing, settings) as consumer:
+        async with running_consumer(self._client, settings, doing) as consumer:
             with mapped(doing):
                 _check_places(at, await _partitions(consumer, topic))
                 consumer.assign(list(at))
@@ -192,7 +193,7 @@ class KafkaLog:
 
     async def _bounds(self, place: TopicPartition) -> tuple[int, int]:
         doing = f"ask {place.topic} for offsets"
-        async with self._consumer(doing, {}) as consumer:
+        async with running_consumer(self._client, {}, doing) as consumer:
             with mapped(doing):
                 _check_places([place], await _partitions(consumer, place.topic))
                 starts = await consumer.beginning_offsets([place])
@@ -201,7 +202,7 @@ class KafkaLog:
 
     async def _offsets(self, topic: str, method: str) -> dict[int, int]:
         doing = f"ask {topic} for offsets"
-        async with self._consumer(doing, {}) as consumer:
+        async with running_consumer(self._client, {}, doing) as consumer:
             with mapped(doing):
                 places = [TopicPartition(topic, p) for p in await _partitions(consumer, topic)]
                 offsets = await getattr(consumer, method)(places)
@@ -252,23 +253,6 @@ class KafkaLog:
             finally:
                 await admin.close()
 
-    @contextlib.asynccontextmanager
-    async def _consumer(
-        self, doing: str, settings: Mapping[str, Any]
-    ) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = AIOKafkaConsumer(
-            **self._client,
-            **settings,
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-        )
-        try:
-            with mapped(doing):
-                await consumer.start()
-            yield consumer
-        finally:
-            await consumer.stop()
-
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
     return sorted(await consumer._client._wait_on_metadata(topic))  # noqa: SLF001 - no public way that waits
@@ -283,6 +267,7 @@ def _check_places(places: Iterable[TopicPartition], partitions: Iterable[int]) -
 
 async def _poll(consumer: AIOKafkaConsumer, at: dict[TopicPartition, int]) -> list[RecordRange]:
     """Fetch once and say which ranges that covered; `at` moves on."""
+    check_fetching(consumer)
     fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=RECORDS_PER_POLL)
     ranges = []
     for place, from_offset in at.items():

@@ -1,5 +1,6 @@
 """aiokafka's errors as ours."""
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import Iterator
@@ -72,10 +73,18 @@ def our_error(doing: str, error: BaseException, *, is_definite: bool = True) -> 
 
 @contextlib.contextmanager
 def mapped(doing: str) -> Iterator[None]:
-    """Turn aiokafka's errors into ours; for what writes no records."""
+    """Turn aiokafka's errors into ours; for what writes no records.
+
+    aiokafka suppresses cancellations here and there, also those of whoever waits for it: a
+    cancellation that came meanwhile and was not heard is raised at the end.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
     try:
         yield
     except DwcpError:
         raise
     except (errors.KafkaError, OSError, TimeoutError) as error:
         raise our_error(doing, error) from error
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError

@@ -4,14 +4,18 @@ Also the library's example: what is tested comes by the link, what checks passes
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.protocol.fetch import FetchRequest
 
 from connectors.kafka import KafkaLog
 from connectors.log import NewRecord
-from schemas.errors import OutcomeUnknownError
+from schemas.errors import LogUnavailableError, OutcomeUnknownError
 from tests.faults.broker import FrontedBroker, fronted_broker
 from tests.faults.signals import paused
 from tests.support.clusters import new_topic
@@ -140,3 +144,23 @@ async def test_an_outcome_that_is_never_told_is_unknown_and_not_sent_later(
     assert await log.append(topic, 0, [NewRecord(None, b"third")]) == [1]
     assert await stored(fronted, topic) == [b"first", b"third"]
     await log.close()
+
+
+async def test_a_fetcher_that_ends_by_itself_ends_the_tail(
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = await new_topic(log)
+    await log.append(topic, 0, [NewRecord(None, b"first")])
+    send, is_broken = AIOKafkaConnection.send, False
+
+    def break_fetches(self: AIOKafkaConnection, request: Any, **rest: bool) -> Any:
+        if is_broken and isinstance(request, FetchRequest):
+            raise ValueError("what aiokafka does not expect")
+        return send(self, request, **rest)
+
+    monkeypatch.setattr(AIOKafkaConnection, "send", break_fetches)
+    async with contextlib.aclosing(log.tail(topic, {0: 0})) as tail:
+        await anext(tail)
+        is_broken = True
+        with pytest.raises(LogUnavailableError, match="fetcher has ended"):
+            await asyncio.wait_for(anext(tail), 10)
