@@ -195,6 +195,8 @@ async def _entities(url: str) -> Entities:
             raise ValueError(f"{url}/state: {answer.status} {await answer.text()}")
         async for text in answer.content:
             line = json.loads(text)
+            if "error" in line:  # the answer had begun: a partition moved, or its node is gone
+                raise ValueError(f"{url}/state: {line['error']}")
             found[line["entity"]] = line["type"], canonical(line["document"])
     return found
 
