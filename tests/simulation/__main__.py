@@ -16,6 +16,7 @@ from rich.table import Table
 
 from dwcp.cli.output import console, emit_json, json_option
 from tests.simulation.federation import Report, run_schedule
+from tests.simulation.flows import FlowReport, run_flow
 from tests.simulation.mutants import MUTANTS, Verdict, hunt
 
 T = TypeVar("T")
@@ -73,12 +74,14 @@ def check_mutants(seeds: range, jobs: int) -> dict[str, Any]:
     verdicts = sorted(hunted, key=lambda verdict: MUTANTS.index(verdict.mutant))
     needed = max(verdict.seeds_needed for verdict in verdicts)
     clean = run_all("clean cores, same seeds", seeds[:needed], jobs)
+    flows = tracked("clean flows, same seeds", run_flow, seeds[:needed], jobs)
     survived = [verdict.mutant.name for verdict in verdicts if not verdict.killed_by]
     failures = [failure(report) for report in clean if report.check]
+    failures += [failure(report) for report in flows if report.check]
     console.print(_table(verdicts))
     console.print(
         f"{len(verdicts) - len(survived)} of {len(verdicts)} mutants killed; the clean cores "
-        f"pass {needed - len(failures)} of the same {needed} seeds"
+        f"pass {needed} seeds of federations and of flows with {len(failures)} failures"
     )
     return {
         "mutants": len(verdicts),
@@ -100,9 +103,11 @@ def check_mutants(seeds: range, jobs: int) -> dict[str, Any]:
     }
 
 
-def failure(report: Report) -> dict[str, Any]:
+def failure(report: Report | FlowReport) -> dict[str, Any]:
     """Return what a machine has to know of a broken promise."""
     replay = f'make simulate ARGS="--schedules 1 --seed {report.seed}"'
+    if isinstance(report, FlowReport):
+        replay = f"tests.simulation.flows.run_flow({report.seed})"
     return {"seed": report.seed, "what": report.what, "replay": replay}
 
 

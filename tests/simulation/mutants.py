@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.simulation.federation import Report, run_schedule
+from tests.simulation.flow_mutants import FLOWING
+from tests.simulation.flows import FlowReport, run_flow
 from tests.simulation.planting import Mutant, planted
-from tests.simulation.stripes import run_stripes
+from tests.simulation.stripes import StripeReport, run_stripes
 
 _ENTITY: Final = "streams.state.entity:Entity"
 _PARTITION: Final = "streams.state.partition:PartitionState"
@@ -152,6 +154,7 @@ STRIPING: Final = (
 MUTANTS: Final = (
     *FOUND,
     *STRIPING,
+    *FLOWING,
     Mutant(
         "equal stamps: the later arrival wins",
         f"{_ENTITY}.put",
@@ -375,14 +378,19 @@ def hunt(mutant: Mutant, seeds: Iterable[int]) -> Verdict:
     """Run schedules with the bug until one finds it."""
     count = 0
     seed = -1
-    run = run_stripes if mutant in STRIPING else run_schedule
     with planted(mutant):
         for seed in seeds:
             count += 1
-            report = run(seed)
+            report = _run(mutant, seed)
             if report.check:
                 return Verdict(mutant, report.check, seed, count)
     return Verdict(mutant, "", seed, count)
+
+
+def _run(mutant: Mutant, seed: int) -> Report | StripeReport | FlowReport:
+    if mutant in FLOWING:
+        return run_flow(seed)
+    return run_stripes(seed) if mutant in STRIPING else run_schedule(seed)
 
 
 def clean_reports(seeds: Iterable[int], tell: Callable[[], None]) -> list[Report]:

@@ -14,7 +14,7 @@ from tests.support.events import APPENDED_MS, put
 from transport.hde.dictionary import Dictionaries
 from transport.hde.flow import FlowDecoder, FlowEncoder
 from transport.hde.settings import FlowSettings
-from transport.hde.unit import content_hash, read_unit_header
+from transport.hde.unit import Level, content_hash, read_unit_header
 
 DICE = random.Random(1)
 STAMP = APPENDED_MS << 16
@@ -78,6 +78,32 @@ def test_a_peer_that_holds_nothing_refuses_and_the_next_epoch_names_nothing() ->
         decoder.decode(encoder.encode(unit_of(1)))
     encoder.reset()
 
+    unit = encoder.encode(unit_of(1))
+
+    assert decoder.decode(unit) == unit_of(1)
+    assert read_unit_header(unit).base == 0
+
+
+def test_a_first_unit_that_is_no_batch_builds_on_it_all_the_same() -> None:
+    encoder = FlowEncoder(FlowSettings(), None, BASELINE)
+    decoder = FlowDecoder(1 << 24, None, None, HELD.get)
+    raws = [b"no batch " * 50, unit_of(1), unit_of(2)]
+
+    units = [encoder.encode(raw) for raw in raws]
+
+    assert [decoder.decode(unit) for unit in units] == raws
+    assert read_unit_header(units[0]).codec == Level.WINDOW
+    assert read_unit_header(units[0]).base == content_hash(BASELINE)
+
+
+def test_a_first_unit_that_would_grow_begins_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real first units do not grow: this bound is one that the baseline alone keeps."""
+    monkeypatch.setattr(
+        "transport.hde.flow.body_bytes_max",
+        lambda raw_bytes: raw_bytes if raw_bytes == len(BASELINE) else 0,
+    )
+    encoder = FlowEncoder(FlowSettings(), None, BASELINE)
+    decoder = FlowDecoder(1 << 24, None, None, HELD.get)
     unit = encoder.encode(unit_of(1))
 
     assert decoder.decode(unit) == unit_of(1)

@@ -12,7 +12,7 @@ from schemas.errors import BadUnitError
 from transport.hde.choice import Choice
 from transport.hde.dictionary import Dictionaries, pack_dictionary, unpack_dictionary
 from transport.hde.settings import FlowSettings
-from transport.hde.typed.batch import read_batch
+from transport.hde.typed.batch import Batch, read_batch
 from transport.hde.typed.decoder import TypedDecoder
 from transport.hde.typed.encoder import TypedEncoder
 from transport.hde.typed.templates import Templates
@@ -112,8 +112,13 @@ class FlowEncoder:
     def encode(self, raw: bytes) -> bytes:
         """Encode one unit; heavy, and zstd releases the GIL while it works."""
         picked = self.choice.pick(raw)
+        batch = read_batch(raw, self._templates) if picked is Level.TYPED else None
+        if picked is Level.TYPED and batch is None:
+            picked = Level.WINDOW
         base = self._prime(picked) if self._baseline and not self._number else 0
-        level, body = self._body(picked, raw)
+        level, body = self._body(picked, raw, batch)
+        if level is not picked:
+            base = 0  # it grew: a new epoch has begun, without the baseline
         flags = 0 if self._number else FLAG_KEY
         named = 0 if self._number else self._named
         carried = self._carry(len(raw) - len(body))
@@ -135,7 +140,10 @@ class FlowEncoder:
 
     def unsent(self, level: Level, baseline: bytes) -> bytes | None:
         """Return the body of a baseline, which both ends make; None if it is no batch."""
-        return self._typed_body(baseline) if level is Level.TYPED else self._window.write(baseline)
+        if level is not Level.TYPED:
+            return self._window.write(baseline)
+        batch = read_batch(baseline, self._templates)
+        return None if batch is None else self._typed_body(batch, len(baseline))
 
     def _carry(self, room_bytes: int) -> bytes:
         """Return the newest dictionary, if the peer lacks it and there is room for it."""
@@ -150,9 +158,9 @@ class FlowEncoder:
         self._distrusted.discard(name)
         return packed
 
-    def _body(self, level: Level, raw: bytes) -> tuple[Level, bytes]:
-        if level is Level.TYPED:
-            typed = self._typed_body(raw)
+    def _body(self, level: Level, raw: bytes, batch: Batch | None) -> tuple[Level, bytes]:
+        if batch is not None:
+            typed = self._typed_body(batch, len(raw))
             if typed is not None:
                 return level, typed
             level = Level.WINDOW
@@ -161,11 +169,8 @@ class FlowEncoder:
             return level, self._window.write(raw)
         return Level.RAW, raw
 
-    def _typed_body(self, raw: bytes) -> bytes | None:
-        """Return a typed body; None for what is no batch, or would grow."""
-        batch = read_batch(raw, self._templates)
-        if batch is None:
-            return None
+    def _typed_body(self, batch: Batch, raw_bytes: int) -> bytes | None:
+        """Return a typed body; None for what would grow."""
         numbers: list[int] = []
         if self._typed is None:
             memory_mib = max(1, self._settings.memory_bytes // _MIB)
@@ -175,7 +180,7 @@ class FlowEncoder:
         self.forgotten += forgotten
         self._sample(content)
         body = pack_typed(self._window, numbers, content, beside)
-        if len(body) > body_bytes_max(len(raw)):
+        if len(body) > body_bytes_max(raw_bytes):
             self.reset()  # what both ends remember is no longer alike
             return None
         return body
