@@ -118,6 +118,8 @@ async def test_new_certificates_are_used_by_new_sessions_and_the_old_ones_go_on(
         await link.cut()
         async with shipping(ams, "iad", iad.address, settings=PATIENT) as renewed:
             await up(renewed)
+            await ams.produce(1)  # so that its data stream is not cut off in the handshake
+            await arrived(iad, ams)
         assert [tls.to_json()["reloads"] for tls in (ams.tls, iad.tls)] == [1, 1]
     assert receiver.refused == {}
 

@@ -1,4 +1,4 @@
-"""What we ask of the kernel for a data stream's socket; what it does not have, we do without.
+"""What we ask of the kernel for our sockets; what it does not have, we do without.
 
 =========================  =======================================  ==========================
 asked for                  why                                      where it is missing
@@ -8,12 +8,16 @@ TCP_NOTSENT_LOWAT          priorities stay in the application       a full send 
 TCP_CONGESTION             bbr keeps its rate under loss            the system's default
 TCP_USER_TIMEOUT           a dead path is noticed                   `stall_ms` notices it later
 SO_MAX_PACING_RATE         a rate without bursts                    no pacing
+TCP_RTO_MAX_MS             after a cut, lost bytes come soon again  up to the cut's length later
 =========================  =======================================  ==========================
 
-All but the first are Linux's (TCP_NOTSENT_LOWAT is macOS's, too).
+All but the first are Linux's (TCP_NOTSENT_LOWAT is macOS's, too); the last is of Linux 6.15, and
+asked for every socket of a link, by `keep_trying`. The others are for data streams.
 """
 
 import socket
+import struct
+import sys
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +25,10 @@ _NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _CONGESTION: Final = getattr(socket, "TCP_CONGESTION", None)
 _USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", None)
 _MAX_PACING_RATE: Final = 47 if hasattr(socket, "SO_PEERCRED") else None  # Linux; 3.11 lacks it
+_INFO: Final = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
+_RTO_MAX_MS: Final = 44 if sys.platform == "linux" else None  # include/uapi/linux/tcp.h
+_RTT_AT: Final = 68  # of `tcpi_rtt` and `tcpi_rttvar`, u32 each, us; see `transport.aio.tcp_info`
+RTO_MAX_MS_LEAST: Final = 1_000  # also the kernel's own least value
 _UNPACED: Final = (1 << 64) - 1
 _CONGESTION_NAME_BYTES: Final = 16
 
@@ -66,6 +74,28 @@ def tune(connection: socket.socket, options: SocketOptions) -> Granted:
     if _MAX_PACING_RATE is None:
         missing.append("SO_MAX_PACING_RATE")
     return Granted(congestion_control(connection), tuple(missing))
+
+
+def keep_trying(connection: socket.socket) -> None:
+    """Let lost bytes be sent again each second, or each two round trips where those are longer.
+
+    The kernel doubles the time between repetitions up to two minutes, so that a connection that
+    outlives a cut stays silent for as long again. Call it now and then: round trips change, and a
+    limit below them would repeat what is only late.
+    """
+    if _RTO_MAX_MS is None or _INFO is None:
+        return
+    try:
+        info = connection.getsockopt(socket.IPPROTO_TCP, _INFO, _RTT_AT + 8)
+    except OSError:
+        return  # it is over
+    rtt_us, deviation_us = struct.unpack_from("=II", info, _RTT_AT)
+    _set(connection, socket.IPPROTO_TCP, _RTO_MAX_MS, rto_max_ms(rtt_us, deviation_us))
+
+
+def rto_max_ms(rtt_us: int, deviation_us: int) -> int:
+    """Return how long a repetition may wait at most: twice what RFC 6298 waits for the first."""
+    return max(RTO_MAX_MS_LEAST, 2 * (rtt_us + 4 * deviation_us) // 1_000)
 
 
 def congestion_control(connection: socket.socket) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from transport.aio.options import Granted, SocketOptions, pace, tune
+from transport.aio.options import Granted, SocketOptions, keep_trying, pace, tune
 from transport.amst.limits import CONTROL_STREAM
 from transport.amst.piece import Buffer, Piece
 from transport.amst.reassembly import FlowReport
@@ -241,6 +241,7 @@ class SendStreams:
             if number != CONTROL_STREAM:
                 self.drop(number, "the data stream did not move")
         for stream in self.streams.values():
+            keep_trying(stream.connection)
             if not stream.is_over and _is_closed_by_peer(stream.connection):
                 self._on_closed(stream)
         self._poll = self._loop.call_later(POLL_S, self._on_poll)

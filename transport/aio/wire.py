@@ -8,6 +8,7 @@ from typing import Final
 
 from schemas.access_errors import NotTlsError, UnexpectedTlsError
 from schemas.errors import LinkClosedError, LinkError, PeerNotReadingError
+from transport.aio.options import keep_trying
 from transport.aio.tls import tls_error
 from transport.session.events import CertifiedPeer
 
@@ -41,6 +42,7 @@ class Wire:
         self._socket.setblocking(False)  # noqa: FBT003 - the socket module's signature
         with contextlib.suppress(OSError):  # a peer that is gone already: the next call says so
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        keep_trying(connection)
         self._unsent = bytearray()
         self._error: LinkError | None = None
         self._sent = asyncio.Event()
@@ -58,6 +60,11 @@ class Wire:
     def is_closing(self) -> bool:
         """Whether nothing can be written any more."""
         return self._error is not None
+
+    def keep_trying(self) -> None:
+        """Let the kernel repeat lost bytes soon, also after a cut; call it now and then."""
+        if self._error is None:
+            keep_trying(self._socket)
 
     async def shake_hands(self, context: ssl.SSLContext, *, is_server: bool) -> ssl.SSLSocket:
         """Speak TLS from now on; the caller bounds the time.
