@@ -106,7 +106,8 @@ class LinkSteering:
     def _begin(self, session: Steerable, now_ns: int) -> StreamSearch:
         if self.search is None:
             steered = self._steered
-            self.search = StreamSearch(now_ns, steered.limits, steered.estimate)
+            control = session.keeper.congestion_control
+            self.search = StreamSearch(now_ns, steered.limits, steered.estimate, control)
         else:
             self.search.restart(now_ns)
         session.keeper.set_data_streams(self.search.count)

@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+
+import pytest
 
 from schemas.registry import decode_event
 from streams import topics
@@ -13,14 +16,19 @@ from streams.agents.status import SenderStatus
 from streams.agents.steering import SAMPLES_MAX, LinkSteering, Steered
 from tests.support.links import SETTINGS, Region, has_all
 from tests.support.waiting import until
-from transport.amst.stream_count import Reason, StreamLimits
+from transport.aio.keeper import StreamSettings
+from transport.aio.options import SocketOptions, expected_control
+from transport.amst.stream_count import PathEstimate, Reason, StreamLimits
 
 OFTEN_NS = 20_000_000
 
 
 @asynccontextmanager
 async def steered(
-    source: Region, address: str, steering: LinkSteering
+    source: Region,
+    address: str,
+    steering: LinkSteering,
+    streams: StreamSettings = StreamSettings(),  # noqa: B008 - it is frozen
 ) -> AsyncIterator[SenderStatus]:
     status = SenderStatus("us-east", address)
     outgoing = Outgoing(
@@ -31,6 +39,7 @@ async def steered(
         lambda _peer, _digest: None,
         0,
         status,
+        streams=streams,
         steer=steering.run,
     )
     running = asyncio.ensure_future(run_sender(outgoing))
@@ -41,10 +50,11 @@ async def steered(
         await asyncio.gather(running, return_exceptions=True)
 
 
-def a_steering(source: Region, limits: StreamLimits) -> LinkSteering:
-    return LinkSteering(
-        Steered("eu-west", "eu-west-1", "us-east", source.log, limits), every_ns=OFTEN_NS
-    )
+def a_steering(
+    source: Region, limits: StreamLimits, estimate: PathEstimate | None = None
+) -> LinkSteering:
+    steered = Steered("eu-west", "eu-west-1", "us-east", source.log, limits, estimate)
+    return LinkSteering(steered, every_ns=OFTEN_NS)
 
 
 async def test_samples_stand_in_the_topic_with_their_classes() -> None:
@@ -95,3 +105,20 @@ async def test_the_next_session_goes_on_with_the_count_of_the_last() -> None:
     starts = [one for one in steering.search.decisions if one.reason is Reason.START]
 
     assert [one.after for one in starts] == [2, 4]
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_CONGESTION"), reason="Linux's")
+@pytest.mark.parametrize(("control", "expected"), [("bbr", 1), ("cubic", 15), ("no such", 15)])
+async def test_the_first_count_heeds_who_steers_the_streams(control: str, expected: int) -> None:
+    """400 kbyte under way and 0.4 % loss: cubic needs 15 streams and bbr one."""
+    options = SocketOptions(congestion_control=(control, "cubic"))
+    if control == "bbr" and expected_control(options) != "bbr":
+        pytest.skip("this kernel has no bbr")
+    source, target = Region("eu-west"), Region("us-east")
+    estimate = PathEstimate(rate_bytes_per_s=5e6, rtt_ns=80_000_000, loss_share=0.004)
+    steering = a_steering(source, StreamLimits(most=16), estimate)
+    streams = StreamSettings(options=options)
+    async with target.listening(), steered(source, target.address, steering, streams):
+        await until(lambda: steering.search is not None, 20, "the search to begin")
+    assert steering.search is not None
+    assert steering.search.decisions[0].after == expected

@@ -9,7 +9,7 @@ import structlog
 
 from schemas.errors import LinkClosedError, LinkError, PeerRefusedError
 from transport.aio.connection import dial
-from transport.aio.options import SocketOptions
+from transport.aio.options import SocketOptions, expected_control
 from transport.aio.sending import SendStream, SendStreams
 from transport.aio.tls import LinkTls
 from transport.aio.wire import Wire
@@ -82,6 +82,11 @@ class StreamKeeper:
         self._number = 0
         self._changed = asyncio.Event()
         streams.set_pacing(settings.pacing_bytes_per_s)
+
+    @property
+    def congestion_control(self) -> str:
+        """Who steers the streams, as this machine has it; empty where it does not say."""
+        return expected_control(self._settings.options)
 
     def set_data_streams(self, count: int) -> None:
         """Change how many there are; surplus ones end when all that they hold is reported."""

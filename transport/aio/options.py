@@ -98,6 +98,12 @@ def rto_max_ms(rtt_us: int, deviation_us: int) -> int:
     return max(RTO_MAX_MS_LEAST, 2 * (rtt_us + 4 * deviation_us) // 1_000)
 
 
+def expected_control(options: SocketOptions) -> str:
+    """Return the congestion control that a socket tuned so gets on this machine."""
+    with socket.socket() as trial:
+        return tune(trial, options).congestion_control
+
+
 def congestion_control(connection: socket.socket) -> str:
     """Return the congestion control in use, empty where the system does not say."""
     if _CONGESTION is None:
