@@ -125,18 +125,22 @@ def _judge(
 
 def _inside(dice: random.Random, unit: bytes, raw: bytes) -> tuple[bytes, bytes]:
     """Damage the sheet of a key unit, and pack it so that only the last hash can tell."""
-    body = unit[HEADER.size :]
     if unit[0] != Level.TYPED:
         return _damage(dice, unit), raw
-    memory, content, beside = unpack_typed(
-        WindowReader(SETTINGS.window_log), body, RAW_BYTES_MAX, has_memory=True
-    )
+    memory, content, beside = _sheet(unit)
     if dice.random() < 0.8:
         content = _damage(dice, content)
     else:
         beside = _damage(dice, beside)
     packed = pack_typed(WindowWriter(1, SETTINGS.window_log), [memory], content, beside)
     return unit[: HEADER.size] + packed, raw
+
+
+@lru_cache(maxsize=_FLOWS)
+def _sheet(unit: bytes) -> tuple[int, bytes, bytes]:
+    """Return the memory that a key unit tells, and what went through the window and beside it."""
+    window = WindowReader(SETTINGS.window_log)
+    return unpack_typed(window, unit[HEADER.size :], RAW_BYTES_MAX, has_memory=True)
 
 
 def _damage(dice: random.Random, content: bytes) -> bytes:

@@ -58,8 +58,9 @@ class NumberTable:
             return self._free.pop()
         if self._count == len(self._values):
             more = max(_SLOTS_MIN, self._count // 2)
-            self._values = np.pad(self._values, (0, more))
-            self._steps = np.pad(self._steps, (0, more))
+            zeros = np.zeros(more, dtype=np.int64)
+            self._values = np.concatenate([self._values, zeros])
+            self._steps = np.concatenate([self._steps, zeros])
         self._count += 1
         return self._count - 1
 

@@ -16,6 +16,8 @@ from transport.hde.typed.integers import Ints, Words, classes, fold, int_array
 OWN, LINE, NEIGHBOUR, CLOCK = range(4)
 _MODES: Final = 4
 _UNIT: Final = 16  # costs and classes are kept in sixteenths of a bit
+_CONTEXTS_MIN: Final = 256
+_TYPICAL: Final = 4 * _UNIT
 
 
 class Predictor:
@@ -27,19 +29,19 @@ class Predictor:
 
     def __init__(self) -> None:
         self.last: list[int] = []
-        self._costs = np.zeros((_MODES, 0), dtype=np.int64)
-        self._typical = np.zeros(0, dtype=np.int64)
-        self._modes = np.zeros(0, dtype=np.int64)
+        self._costs = np.zeros((_MODES, _CONTEXTS_MIN), dtype=np.int64)
+        self._typical = np.full(_CONTEXTS_MIN, _TYPICAL, dtype=np.int64)
+        self._modes = np.zeros(_CONTEXTS_MIN, dtype=np.int64)
 
     def grow(self, context_count: int) -> None:
         """Make room for contexts up to this count."""
         self.last += [0] * (context_count - len(self.last))
         room = context_count - len(self._modes)
         if room > 0:
-            more = max(room, 256, len(self._modes))
-            self._costs = np.pad(self._costs, ((0, 0), (0, more)))
-            self._typical = np.pad(self._typical, (0, more), constant_values=4 * _UNIT)
-            self._modes = np.pad(self._modes, (0, more))
+            more = max(room, len(self._modes))
+            self._costs = np.concatenate([self._costs, np.zeros((_MODES, more), np.int64)], axis=1)
+            self._typical = np.concatenate([self._typical, np.full(more, _TYPICAL, np.int64)])
+            self._modes = np.concatenate([self._modes, np.zeros(more, np.int64)])
 
     def modes(self, contexts: Ints) -> Ints:
         """Return the guess in use for each context."""
