@@ -14,7 +14,6 @@ the seconds before the cut did. `--seconds` is how long is looked for that.
 import argparse
 import json
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,10 +21,10 @@ from random import Random
 from typing import Any, Final
 
 from benchmarks.link.encryption import VARIABLE, make_certificates
-from benchmarks.link.report import Row, console, machine_and_rows
+from benchmarks.link.report import Row, console, run_module
 from benchmarks.link.scenarios import Scenario
 from benchmarks.link.site import Site, open_site
-from benchmarks.wan.emulator import LinkShape, why_missing
+from benchmarks.wan.emulator import LinkShape
 
 ENDS: Final = "benchmarks.link.recovery_ends"
 PATH: Final = Scenario("", LinkShape(50, 80))
@@ -39,30 +38,28 @@ Arrivals = list[tuple[float, int, int]]  # when, bytes read, records durable
 
 def main() -> None:
     """Run and report."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    run_module(__doc__, measure, seconds=8.0, repeat=3, add_more=_add_options)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cuts", default="2,10,30", help="seconds each, with commas between")
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    missing = why_missing()
-    if missing is not None:
-        sys.exit(missing)
+
+
+def measure(options: argparse.Namespace) -> list[Row]:
+    """Return a row for each of `--cuts`."""
     dice = Random(options.seed)
     rows = []
     with tempfile.TemporaryDirectory(prefix="dwcp-recovery-") as folder:
-        make_certificates(Path(folder) / "certs")
+        certificates = Path(folder) / "certs"
+        make_certificates(certificates)
         for cut_s in map(float, options.cuts.split(",")):
             runs = []
             for _ in range(options.repeat):
-                exact_s = cut_s + dice.random()
-                runs.append(measure_once(exact_s, options.seconds, Path(folder) / "certs"))
+                runs.append(measure_once(cut_s + dice.random(), options.seconds, certificates))
                 console.print(f"[dim]{json.dumps(runs[-1])}[/]")
             rows.append(_row(cut_s, runs))
-    machine_and_rows(rows, is_json=options.json)
+    return rows
 
 
 def measure_once(cut_s: float, seconds: float, certificates: Path) -> Row:

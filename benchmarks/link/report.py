@@ -18,7 +18,12 @@ console = Console(stderr=True, highlight=False, width=140)
 
 
 def run_module(
-    text: str | None, measure: Callable[[argparse.Namespace], list[Row]], *, seconds: float
+    text: str | None,
+    measure: Callable[[argparse.Namespace], list[Row]],
+    *,
+    seconds: float,
+    repeat: int = 1,
+    add_more: Callable[[argparse.ArgumentParser], object] = lambda _: None,
 ) -> None:
     """Run one question's measurement over the emulated WAN and report.
 
@@ -26,12 +31,15 @@ def run_module(
         text: The module's docstring.
         measure: Returns rows; all have the same keys, but for lists, which only JSON gets.
         seconds: Default of `--seconds`.
+        repeat: Default of `--repeat`.
+        add_more: Adds options of this question's own.
     """
     parser = argparse.ArgumentParser(
         description=text, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=seconds)
-    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--repeat", type=int, default=repeat)
+    add_more(parser)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     missing = why_missing()

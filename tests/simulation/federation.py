@@ -1,6 +1,5 @@
 """A whole federation from one seed: one process, no event loop, no clock."""
 
-import traceback
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
@@ -14,7 +13,7 @@ from tests.simulation.oracle import Ledger
 from tests.simulation.region import Node, Profile, Region, World
 from tests.simulation.stepping import Job, SteppedLog
 from tests.simulation.timeline import Timeline
-from tests.simulation.violation import Violation
+from tests.simulation.violation import Violation, broken_promise
 from tests.simulation.workload import Writer
 from transport.hde.settings import FlowSettings
 from transport.session.events import LinkSettings
@@ -46,13 +45,7 @@ def run_schedule(seed: int) -> Report:
     report = Report(seed)
     with small_limits():
         federation = Federation(seed)
-        try:
-            federation.run()
-        except Violation as violation:
-            report.check, report.what = violation.check, str(violation)
-        except Exception:  # noqa: BLE001 - whatever a core raises is a finding
-            report.check = "nothing crashes"
-            report.what = traceback.format_exc(limit=-4)
+        report.check, report.what = broken_promise(federation.run)
         federation.fill(report)
         federation.close()
     return report

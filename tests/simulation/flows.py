@@ -4,7 +4,6 @@ No session and no clock: what a session does about a refused unit, a new epoch s
 done here. Both ends are the real ones, and what they remember is compared.
 """
 
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from schemas.changes import set_field
 from schemas.errors import BadUnitError
 from schemas.registry import encode_event
 from streams.replication import encode_batch
-from tests.simulation.violation import Violation
+from tests.simulation.violation import Violation, broken_promise
 from tests.support.changes import ChangeDice
 from transport.hde.dictionary import Dictionaries
 from transport.hde.flow import FlowDecoder, FlowEncoder
@@ -252,12 +251,5 @@ def _decoded(decode: Callable[[bytes], bytes], unit: bytes) -> bytes | None:
 def run_flow(seed: int) -> FlowReport:
     """Run one schedule and say what came of it."""
     flow = Flow(seed)
-    report = flow.report
-    try:
-        flow.run()
-    except Violation as violation:
-        report.check, report.what = violation.check, str(violation)
-    except Exception:  # noqa: BLE001 - whatever a core raises is a finding
-        report.check = "nothing crashes"
-        report.what = traceback.format_exc(limit=-4)
-    return report
+    flow.report.check, flow.report.what = broken_promise(flow.run)
+    return flow.report

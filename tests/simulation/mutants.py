@@ -4,7 +4,7 @@ A mutant that survives means that the simulation has gone blind: break the core 
 the test.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -391,12 +391,3 @@ def _run(mutant: Mutant, seed: int) -> Report | StripeReport | FlowReport:
     if mutant in FLOWING:
         return run_flow(seed)
     return run_stripes(seed) if mutant in STRIPING else run_schedule(seed)
-
-
-def clean_reports(seeds: Iterable[int], tell: Callable[[], None]) -> list[Report]:
-    """Run the same seeds with the core as it is: they have to pass."""
-    reports = []
-    for seed in seeds:
-        reports.append(run_schedule(seed))
-        tell()
-    return reports

@@ -4,7 +4,6 @@ Units are numbered: each arrives once and in order, whoever is killed, a stream,
 either process. A new session goes on behind the last unit that the receiver has kept.
 """
 
-import traceback
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final
@@ -15,7 +14,7 @@ from tests.simulation.objects import content_of
 from tests.simulation.stripe_ends import UNITS, Giver, Keeper, unit_of
 from tests.simulation.striping import StripeChecker
 from tests.simulation.timeline import Timeline
-from tests.simulation.violation import Violation
+from tests.simulation.violation import Violation, broken_promise
 from transport.amst.objects import OutgoingObject
 from transport.frame import FrameType
 from transport.session.handshake import Greeting, unknown_session
@@ -218,12 +217,5 @@ def run_stripes(seed: int) -> StripeReport:
     """Run one schedule and say what came of it."""
     with small_limits():
         world = Stripes(seed)
-        report = world.report
-        try:
-            world.run()
-        except Violation as violation:
-            report.check, report.what = violation.check, str(violation)
-        except Exception:  # noqa: BLE001 - whatever a core raises is a finding
-            report.check = "nothing crashes"
-            report.what = traceback.format_exc(limit=-4)
-    return report
+        world.report.check, world.report.what = broken_promise(world.run)
+    return world.report
