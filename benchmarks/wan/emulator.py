@@ -233,7 +233,8 @@ class EmulatedWan:
     def popen(self, side: Side, argv: Sequence[str | Path], **options: Any) -> Any:
         """Start a process in a namespace; it is killed at the end, and with this process."""
         assert self._relay is not None, "the emulator is not running"
-        command = [str(self._program), "enter", str(self._relay.pid), side, *map(str, argv)]
+        enter = [str(self._program), "enter", str(self._relay.pid), side, str(os.getpid())]
+        command = [*enter, *map(str, argv)]
         child = subprocess.Popen(command, **options)
         self._children.append(child)
         return child

@@ -9,7 +9,8 @@
  *   relay run PATHS SEED           one TUN device a path and namespace; then commands, one a line:
  *       set PATH ab|ba|both KEY=VALUE ...    answered by "ok" or "error ..."
  *       stats                                answered by one JSON object
- *   relay enter PID a|b COMMAND ...          run a command in a namespace of a running relay
+ *   relay enter PID a|b OWNER COMMAND ...    run a command in a namespace of a running relay, for
+ *                                            as long as OWNER, its parent, lives
  *
  * One thread; every queue is a ring, so a packet costs the same however many wait. A packet goes
  * through `waiting` (drop-tail, for the line to be free) to `flying` (its delay), and there to
@@ -328,13 +329,14 @@ static void run(void) {
 
 static int enter(int count, char **words) {
     char name[64];
-    if (count < 5) fail("relay enter PID a|b COMMAND ...");
+    if (count < 6) fail("relay enter PID a|b OWNER COMMAND ...");
     snprintf(name, sizeof name, "/proc/%s/fd/%d", words[2], words[3][0] == 'a' ? FD_A : FD_B);
     int namespace = open(name, O_RDONLY | O_CLOEXEC);
     if (namespace < 0 || setns(namespace, CLONE_NEWNET) < 0) fail(name);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* whoever started us is gone: so is the experiment */
-    execvp(words[4], words + 4);
-    fail(words[4]);
+    if (getppid() != atoi(words[4])) return 1; /* it went before we could ask for that */
+    execvp(words[5], words + 5);
+    fail(words[5]);
     return 1;
 }
 

@@ -14,6 +14,7 @@ from benchmarks.wan.emulator import (
     EmulatedWan,
     LinkShape,
     WanError,
+    compile_relay,
     why_missing,
 )
 from tests.support.repository import ROOT
@@ -198,3 +199,13 @@ def test_nothing_is_left_when_the_owner_is_killed() -> None:
 
     assert len(pids) == 2
     wait_until(lambda: all(map(is_gone, pids)), 10, f"relay and child {pids} to end")
+
+
+def test_a_child_whose_owner_was_killed_before_it_could_look_runs_nothing() -> None:
+    with EmulatedWan(FAST) as wan:
+        assert wan._relay is not None
+        gone = "1"  # never the process that starts the command here
+        command = [str(compile_relay()), "enter", str(wan._relay.pid), "a", gone, "echo", "alive"]
+        done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stdout) == (1, b"")
