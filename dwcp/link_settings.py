@@ -2,8 +2,7 @@
 
 from dwcp.config import HdeConfig, LinkConfig
 from transport.aio.keeper import StreamSettings
-from transport.aio.options import SocketOptions
-from transport.aio.tcp_info import send_buffer_bytes_max
+from transport.aio.options import SocketOptions, send_buffer_bytes_max
 from transport.amst.limits import SchedulerLimits
 from transport.amst.stream_count import StreamLimits
 from transport.hde.dictionary import Dictionaries

@@ -5,6 +5,7 @@ asked for                  why                                      where it is 
 =========================  =======================================  ==========================
 TCP_NODELAY                frames are whole: nothing is waited for  nowhere
 TCP_NOTSENT_LOWAT          priorities stay in the application       a full send buffer goes first
+SO_SNDBUF                  one stream fills more of a far path      more streams do
 TCP_CONGESTION             bbr keeps its rate under loss            the system's default
 TCP_USER_TIMEOUT           a dead path is noticed                   `stall_ms` notices it later
 SO_MAX_PACING_RATE         a rate without bursts                    no pacing
@@ -12,13 +13,16 @@ TCP_RTO_MAX_MS             after a cut, lost bytes come soon again  up to the cu
 =========================  =======================================  ==========================
 
 All but the first are Linux's (TCP_NOTSENT_LOWAT is macOS's, too); the last is of Linux 6.15, and
-asked for every socket of a link, by `keep_trying`. The others are for data streams.
+asked for every socket of a link, by `keep_trying`. The others are for data streams. SO_SNDBUF ends
+the kernel's own growing of the buffer (tcp(7)), so it is asked for only where that ends earlier.
 """
 
+import contextlib
 import socket
 import struct
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 _NOTSENT_LOWAT: Final = getattr(socket, "TCP_NOTSENT_LOWAT", None)
@@ -28,6 +32,9 @@ _MAX_PACING_RATE: Final = 47 if hasattr(socket, "SO_PEERCRED") else None  # Linu
 _INFO: Final = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
 _RTO_MAX_MS: Final = 44 if sys.platform == "linux" else None  # include/uapi/linux/tcp.h
 _RTT_AT: Final = 68  # of `tcpi_rtt` and `tcpi_rttvar`, u32 each, us; see `transport.aio.tcp_info`
+_WMEM: Final = Path("/proc/sys/net/ipv4/tcp_wmem")
+_WMEM_MAX: Final = Path("/proc/sys/net/core/wmem_max")
+_GROWN_BYTES_MAX: Final = 4 << 20  # Linux' default, where it cannot be read
 RTO_MAX_MS_LEAST: Final = 1_000  # also the kernel's own least value
 _UNPACED: Final = (1 << 64) - 1
 _CONGESTION_NAME_BYTES: Final = 16
@@ -69,11 +76,32 @@ def tune(connection: socket.socket, options: SocketOptions) -> Granted:
         for name, option, value in wanted
         if option is None or not _set(connection, tcp, option, value)
     ]
+    if askable_send_buffer_bytes() > grown_send_buffer_bytes_max():
+        _set(connection, socket.SOL_SOCKET, socket.SO_SNDBUF, askable_send_buffer_bytes() // 2)
     if not any(_set_congestion(connection, name) for name in options.congestion_control):
         missing += ["TCP_CONGESTION"] if options.congestion_control else []
     if _MAX_PACING_RATE is None:
         missing.append("SO_MAX_PACING_RATE")
     return Granted(congestion_control(connection), tuple(missing))
+
+
+def send_buffer_bytes_max() -> int:
+    """Return how large a data stream's send buffer is at most, the kernel's overhead included."""
+    return max(askable_send_buffer_bytes(), grown_send_buffer_bytes_max())
+
+
+def grown_send_buffer_bytes_max() -> int:
+    """Return up to where the kernel lets a send buffer grow by itself: `tcp_wmem`'s most."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(_WMEM.read_text().split()[2])
+    return _GROWN_BYTES_MAX
+
+
+def askable_send_buffer_bytes() -> int:
+    """Return what SO_SNDBUF gives at most: twice `wmem_max` (socket(7)); 0 if unknown."""
+    with contextlib.suppress(OSError, ValueError):
+        return 2 * int(_WMEM_MAX.read_text())
+    return 0
 
 
 def keep_trying(connection: socket.socket) -> None:

@@ -23,11 +23,9 @@ at byte  `struct tcp_info`           here
 Source: include/uapi/linux/tcp.h, whose fields only ever grow at the end.
 """
 
-import contextlib
 import socket
 import struct
 import sys
-from pathlib import Path
 from typing import Final
 
 from transport.aio.options import congestion_control
@@ -47,13 +45,6 @@ def read_tcp_info(connection: socket.socket) -> StreamReading | None:
     except OSError:
         return None
     return parse_tcp_info(content, congestion_control(connection))
-
-
-def send_buffer_bytes_max() -> int:
-    """Return how large the system lets a socket's send buffer grow; Linux' default elsewhere."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        return int(Path("/proc/sys/net/ipv4/tcp_wmem").read_text().split()[2])
-    return 4 << 20
 
 
 def parse_tcp_info(content: bytes, congestion_control: str = "") -> StreamReading:
