@@ -68,7 +68,7 @@ class Pair:
                     raw = self.into.decode(found)
                     assert raw is not None, "no epoch was refused"
                     messages += unpack(raw)
-                    self.into.acknowledge(found, {0: found.sequence})
+                    self.into.acknowledge([found], {0: found.sequence})
         return messages
 
     def answer(self) -> None:

@@ -76,6 +76,10 @@ _PLACES: Final = {
         "connectors.kafka_writer:GROUP_BYTES",
         "that appends share one transaction up to; others wait for the next",
     ),
+    "append.group_bytes": (
+        "streams.agents.appending:GROUP_BYTES",
+        "raw, of a link's units that are appended together; others wait for the next",
+    ),
     "frame.payload_bytes": (
         "transport.frame:PAYLOAD_BYTES_MAX",
         "of a unit's frame; a larger one ends the session",

@@ -4,24 +4,21 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final, Protocol, TypeVar
 
 import structlog
 
-from connectors.log import RecordRange
 from schemas.access_errors import WrongIdentityError
 from schemas.errors import (
-    BadUnitError,
     DwcpError,
     LinkClosedError,
     LinkError,
     UnexpectedMessageError,
 )
-from streams import topics
+from streams.agents.appending import Appending
 from streams.agents.incoming import Incoming
 from streams.agents.status import ReceiverStatus
-from streams.replication import decode_batch
 from transport.aio.connection import flush_control, pump_control
 from transport.aio.receiving import ReceiveStream, ReceiveStreams, is_breach
 from transport.aio.wire import Wire
@@ -35,7 +32,6 @@ from transport.session.events import (
     Offered,
     PeerLeft,
     SumKnown,
-    Unit,
     Urgent,
 )
 from transport.session.handshake import Greeting, attached
@@ -86,10 +82,7 @@ class Taking:
         )
         self.session.use_held(incoming.find)
         self.ended = asyncio.Event()
-        # Bounded by the credit: the session refuses units beyond it.
-        self._units: asyncio.Queue[Unit | None] = asyncio.Queue()
-        self._cursors: dict[int, int] = {}
-        self._status = ReceiverStatus("")
+        self._appending = Appending(self.session, incoming.replica, self._flush)
         self._ending = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._streams = ReceiveStreams(
@@ -128,10 +121,10 @@ class Taking:
             await self._shake_hands()
             await self._serve()
         except DwcpError as error:
-            self._status.error = f"{error.reason}: {error}"
+            self._appending.status.error = f"{error.reason}: {error}"
             raise
         finally:
-            self._status.state = "down"
+            self._appending.status.state = "down"
             self._door.forget(self)
             self.ended.set()
             if not self._failed.cancel() and not self._failed.cancelled():
@@ -147,7 +140,7 @@ class Taking:
             flush_control(self.session, self._control)  # the refusal, if it is one
 
     async def _serve(self) -> None:
-        appending = asyncio.ensure_future(self._append_units())
+        appending = asyncio.ensure_future(self._appending.run())
         pumping = asyncio.ensure_future(self._pump())
         ending = asyncio.ensure_future(self._ending.wait())
         try:
@@ -159,7 +152,7 @@ class Taking:
             pumping.cancel()
             ending.cancel()
             # What is being appended must have ended before a successor asks for its cursors.
-            self._units.put_nowait(None)
+            self._appending.end()
             await asyncio.shield(asyncio.gather(appending, pumping, return_exceptions=True))
 
     async def take(self, wire: Wire, greeting: Greeting) -> None:
@@ -196,7 +189,7 @@ class Taking:
     def _on_units(self, units: list[WholeUnit]) -> None:
         for unit in units:
             if unit.flow == STATE_FLOW:
-                self._units.put_nowait(self.session.take_unit(unit.payload))
+                self._appending.put(self.session.take_unit(unit.payload))
             elif self._incoming.on_log_unit is not None:
                 self._incoming.on_log_unit(self.session.peer_region, bytes(unit.payload))
             else:
@@ -221,22 +214,23 @@ class Taking:
     async def _handle(self, event: Event) -> None:
         match event:
             case HelloReceived(region=region, config_differs=differs):
-                self._cursors = await self._door.open(self)
+                cursors = await self._door.open(self)
                 status = self._door.status_of(self)
                 status.state, status.error = "up", ""
                 status.is_encrypted = self._control.is_encrypted
                 status.sessions += 1
-                status.cursors = self._cursors
-                self._status = status
+                status.cursors = cursors
+                self._appending.status, self._appending.cursors = status, cursors
                 if differs:
                     log.warning("link.config_differs", peer=region)
-                self.session.welcome(self._cursors)
+                self.session.welcome(cursors)
                 flush_control(self.session, self._control)
             case HeartbeatDue():
                 wall_ms = time.time_ns() // 1_000_000
                 self.session.send_heartbeat(self._incoming.digest(), wall_ms, time.monotonic_ns())
             case HeartbeatReceived(digest, rtt_ms, ahead_ms):
-                self._status.rtt_ms, self._status.clock_ahead_ms = rtt_ms, ahead_ms
+                status = self._appending.status
+                status.rtt_ms, status.clock_ahead_ms = rtt_ms, ahead_ms
                 if digest is not None:
                     self._incoming.on_digest(self.session.peer_region, digest)
             case PeerLeft(text=text):
@@ -247,45 +241,6 @@ class Taking:
                 self._objects.on_offered(event)
             case SumKnown():
                 self._objects.on_sum(event)
-
-    async def _append_units(self) -> None:
-        while (unit := await self._units.get()) is not None:
-            try:
-                raw = await asyncio.to_thread(self.session.decode, unit)
-                # A dropped unit is answered, too: else its credit would be gone for ever.
-                await self._append_all(decode_batch(raw) if raw is not None else ())
-            except BadUnitError as error:
-                log.warning("unit.refused", peer=self.session.peer_region, error=str(error))
-                self._status.refused_epochs += 1
-                self._status.flows[topics.STATE].nacks += 1
-                self.session.refuse_epoch(unit, str(error), self._cursors)
-            else:
-                self._status.units += 1
-                self._status.encoded_bytes += len(unit.payload)
-                self._status.flows[topics.STATE].note(unit.payload)
-                self.session.acknowledge(unit, self._cursors)
-            flush_control(self.session, self._control)
-
-    async def _append_all(self, ranges: Iterable[RecordRange]) -> None:
-        """Append the ranges of a unit, those of each partition in order, partitions side by side.
-
-        All have ended, one way or the other, when this returns or raises.
-        """
-        by_partition: dict[int, list[RecordRange]] = {}
-        for part in ranges:
-            by_partition.setdefault(part.partition, []).append(part)
-        jobs = [self._append_each(parts) for parts in by_partition.values()]
-        for result in await asyncio.gather(*jobs, return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise result
-
-    async def _append_each(self, ranges: list[RecordRange]) -> None:
-        replica, origin = self._incoming.replica, self.session.peer_region
-        for part in ranges:
-            self._status.records += await replica.take_in(origin, part)
-            self._cursors[part.partition] = max(
-                self._cursors.get(part.partition, 0), part.to_offset
-            )
 
 
 def _nobody(_: ReceivedObject) -> None:

@@ -27,15 +27,21 @@ _INBOUND: Final = "transport.session.inbound:InboundSession"
 _SCHEDULER: Final = "transport.amst.scheduler:SendScheduler"
 _UNIT_FLOW: Final = "transport.amst.reassembly:_UnitFlow"
 _OBJECTS: Final = "transport.amst.objects"
-_TAKING: Final = "tests.simulation.receiving:Taking"  # the mirror of streams.agents.receiver
+_APPENDING: Final = "streams.agents.appending:Appending"
 
 # Bugs that the simulation found in the real code, planted again.
 FOUND: Final = (
     Mutant(
         "a dropped unit keeps its credit",
-        f"{_TAKING}._take_unit",
-        "for part in decode_batch(raw) if raw is not None else ():",
-        "if raw is None: return\n        for part in decode_batch(raw):",
+        f"{_APPENDING}._acknowledge",
+        "if group:",
+        "if group and all(one.ranges for one in group):",
+    ),
+    Mutant(
+        "a unit that cannot be decoded is passed over",
+        f"{_APPENDING}.append_some",
+        "self._refuse(self.waiting.popleft(), error)",
+        "self.waiting.popleft()",
     ),
     Mutant(
         "chunks are written over in place",
@@ -351,7 +357,7 @@ MUTANTS: Final = (
     Mutant(
         "acknowledgements grant nothing",
         f"{_INBOUND}.acknowledge",
-        "self._credit_bytes += unit.raw_bytes",
+        "self._credit_bytes += sum(unit.raw_bytes for unit in units)",
         "pass",
     ),
     Mutant(

@@ -168,15 +168,15 @@ class Nemesis:
             taking
             for node in self._nodes()
             for taking in node.receiver.by_origin.values()
-            if taking.queue
+            if taking.appending.waiting
         ]
         if takings:
             taking = self._dice.choice(takings)
-            unit = taking.queue[0]
+            unit = taking.appending.waiting[0]
             payload = bytearray(unit.payload)
             place = self._dice.randrange(self._dice.choice((UNIT_HEADER.size, len(payload))))
             payload[place] ^= 1 << self._dice.randrange(8)
-            taking.queue[0] = dataclasses.replace(unit, payload=bytes(payload))
+            taking.appending.waiting[0] = dataclasses.replace(unit, payload=bytes(payload))
             self._world.checker.refusals_allowed += 2
 
     def skip_range(self) -> None:

@@ -1,12 +1,11 @@
 """The taking side of all links: `streams.agents.receiver` without sockets and event loop."""
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from connectors.log import RecordRange
 from schemas.errors import BadUnitError, DwcpError, LinkClosedError
-from streams.replication import decode_batch
+from streams.agents.appending import Appending, Group, joined
 from tests.simulation.network import Wire
 from tests.simulation.stepping import Job
 from tests.simulation.striping import ReceiveWires
@@ -82,11 +81,37 @@ class Receiver:
             taking.die()
 
 
+class SimulatedAppending(Appending):
+    """The real one, without threads and without an event loop; the checker hears of it."""
+
+    def __init__(self, session: InboundSession, node: "Node", flush: Callable[[], None]) -> None:
+        super().__init__(session, node.replica, flush)
+        self._node = node
+
+    async def _decoded(self) -> Group:
+        return self._decode()
+
+    async def _append_all(self, ranges: Iterable[RecordRange]) -> None:
+        for parts in joined(ranges).values():
+            await self._append_each(parts)
+
+    async def _take_in(self, part: RecordRange) -> int:
+        try:
+            return await super()._take_in(part)
+        finally:
+            self._node.world.checker.on_replica_appended(self._node.region, part.partition)
+            self._node.region.wake()
+
+    def _refuse(self, unit: Unit, error: BadUnitError) -> None:
+        self._node.world.checker.on_refused_epoch(str(error))
+        super()._refuse(unit, error)
+
+
 class Taking:
     """One session with one origin.
 
     Attributes:
-        queue: Whole units that wait.
+        appending: Whole units that wait, and how they are appended.
         is_over: The session ended; what waits is still appended, or dropped after an error.
     """
 
@@ -116,8 +141,7 @@ class Taking:
             lambda found: self._world.checker.on_object(self._node.region.name, found),
         )
         self.is_over = False
-        self.queue: deque[Unit] = deque()
-        self._cursors: dict[int, int] = {}
+        self.appending = SimulatedAppending(self.session, self._node, self._flush)
         self._job: Job[None] | None = None
         self._is_due = False
         control.on_close = lambda: self.end(LinkClosedError("the peer closed the connection"))
@@ -142,7 +166,7 @@ class Taking:
 
     def drain(self) -> None:
         """Append now what the session still holds: a successor waits for its cursors."""
-        while self._job is not None or self.queue:
+        while self._job is not None or self.appending.waiting:
             self._append_step()
 
     def die(self) -> None:
@@ -220,19 +244,23 @@ class Taking:
             older.drain()
         self._receiver.by_origin[origin] = self
         self._receiver.by_token[self.session.token] = self
-        self._cursors = self._node.replica.cursors(origin)
-        self._world.checker.on_cursors(self._node.region, origin, self._cursors)
-        self.session.welcome(self._cursors)
+        cursors = self.appending.cursors = self._node.replica.cursors(origin)
+        self._world.checker.on_cursors(self._node.region, origin, cursors)
+        self.session.welcome(cursors)
         self._arm()  # heartbeats begin
 
     def _put(self, whole: list[WholeUnit]) -> None:
-        self._guarded(lambda: self.queue.extend(self.session.take_unit(u.payload) for u in whole))
-        waiting = sum(unit.raw_bytes for unit in self.queue)
+        def put() -> None:
+            for unit in whole:
+                self.appending.put(self.session.take_unit(unit.payload))
+
+        self._guarded(put)
+        waiting = sum(unit.raw_bytes for unit in self.appending.waiting)
         self._world.checker.on_units_waiting(waiting)
         self._wake()
 
     def _wake(self) -> None:
-        if not self._is_due and (self._job is not None or self.queue):
+        if not self._is_due and (self._job is not None or self.appending.waiting):
             self._is_due = True
             self._node.later(self._go_on)
 
@@ -242,38 +270,15 @@ class Taking:
         self._wake()
 
     def _append_step(self) -> None:
-        if self._job is None and self.queue:
-            self._job = Job(self._take_unit(self.queue.popleft()))
+        if self._job is None and self.appending.waiting:
+            self._job = Job(self.appending.append_some())
         if self._job is None:
             return
         try:
             is_done = self._job.step()
         except DwcpError as error:
             is_done = True
-            self.queue.clear()
+            self.appending.waiting.clear()
             self.end(error)
         if is_done:
             self._job = None
-
-    async def _take_unit(self, unit: Unit) -> None:
-        """Do with a unit as `_Taking._append_units` does."""
-        try:
-            raw = self.session.decode(unit)
-            for part in decode_batch(raw) if raw is not None else ():
-                await self._append(part)
-        except BadUnitError as error:
-            self._world.checker.on_refused_epoch(str(error))
-            self.session.refuse_epoch(unit, str(error), self._cursors)
-        else:
-            self.session.acknowledge(unit, self._cursors)
-        self._flush()
-
-    async def _append(self, part: RecordRange) -> None:
-        origin = self.session.peer_region
-        try:
-            await self._node.replica.take_in(origin, part)
-        finally:
-            self._world.checker.on_replica_appended(self._node.region, part.partition)
-            self._node.region.wake()
-        at = self._cursors.get(part.partition, 0)
-        self._cursors[part.partition] = max(at, part.to_offset)

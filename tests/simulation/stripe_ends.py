@@ -262,7 +262,7 @@ class Keeper(End):
             raw = self.session.decode(unit)
             assert raw is not None, "no epoch is refused here"
             self.world.keep(raw)
-            self.session.acknowledge(unit, {0: len(self.world.kept)})
+            self.session.acknowledge([unit], {0: len(self.world.kept)})
 
     def _report(self) -> None:
         self.session.hear(self.world.timeline.now_ns)

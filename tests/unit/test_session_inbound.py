@@ -48,7 +48,7 @@ def test_acknowledged_bytes_may_be_sent_again() -> None:
     out, into = established(credit_bytes=100)
     for _ in range(20):
         unit = ship(out, into, b"x" * 100)
-        into.acknowledge(unit, {})
+        into.acknowledge([unit], {})
         tell(into, out)
 
     assert out.raw_bytes == 2_000
@@ -86,7 +86,7 @@ def test_a_refused_epoch_stays_refused_and_its_units_give_their_credit_back() ->
 
     assert [into.decode(unit) for unit in units[1:]] == [None, None]
     for unit in units[1:]:
-        into.acknowledge(unit, {0: 0})
+        into.acknowledge([unit], {0: 0})
     assert tell(into, out) == [Acked(2, {0: 0}), Acked(3, {0: 0})]
     out.begin_epoch()
     out.encode_unit(b"x" * 99)

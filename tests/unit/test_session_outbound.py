@@ -39,7 +39,7 @@ def test_an_acknowledgement_tells_what_is_durable_and_gives_credit() -> None:
     unit = ship(out, into, b"x" * 100)
     assert not out.has_credit
 
-    into.acknowledge(unit, {0: 7})
+    into.acknowledge([unit], {0: 7})
 
     assert tell(into, out) == [Acked(1, {0: 7})]
     assert out.has_credit
@@ -48,10 +48,10 @@ def test_an_acknowledgement_tells_what_is_durable_and_gives_credit() -> None:
 def test_credit_never_shrinks() -> None:
     out, into = established(credit_bytes=100)
     unit = ship(out, into, b"x" * 60)
-    into.acknowledge(unit, {})
+    into.acknowledge([unit], {})
     tell(into, out)
     into._credit_bytes = 0  # an old grant that overtook nothing, but might
-    into.acknowledge(unit, {})
+    into.acknowledge([unit], {})
     tell(into, out)
 
     out.encode_unit(b"x" * 90)

@@ -1,6 +1,6 @@
 """The end of a session that takes a peer's log in."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from schemas.errors import CreditExceededError, PeerRefusedError
 from schemas.registry import Record
@@ -162,11 +162,11 @@ class InboundSession(ControlConnection):
             self._dead_epoch = None
         return self._flow.decode(unit.payload)
 
-    def acknowledge(self, unit: Unit, cursors: Mapping[int, int]) -> None:
-        """Say that a unit is durable up to `cursors`, and grant its bytes anew."""
-        self._credit_bytes += unit.raw_bytes
+    def acknowledge(self, units: Sequence[Unit], cursors: Mapping[int, int]) -> None:
+        """Say that units, one or more, are durable up to `cursors`; grant their bytes anew."""
+        self._credit_bytes += sum(unit.raw_bytes for unit in units)
         record = {
-            "sequence": unit.sequence,
+            "sequence": units[-1].sequence,
             "cursors": positions(cursors),
             "credit_bytes": self._credit_bytes,
         }
