@@ -170,7 +170,7 @@ class HdeConfig(Section):
         0.0,
         ge=0,
         allow_inf_nan=False,
-        description="what a link carries; above 0, core and link decide the level together",
+        description="upper bound of the rate that a link is taken to have; 0: as measured",
     )
 
 

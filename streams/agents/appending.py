@@ -15,6 +15,7 @@ import structlog
 from connectors.log import RecordRange
 from schemas.errors import BadUnitError
 from streams import topics
+from streams.agents.encoding import decode_timed
 from streams.agents.replica import Replica
 from streams.agents.status import ReceiverStatus
 from streams.replication import decode_batch
@@ -28,10 +29,11 @@ GROUP_BYTES: Final = 4 << 20  # raw, as much as the writer puts into one transac
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A unit and the ranges that it held; none when its epoch was refused before."""
+    """A unit, the ranges that it held (none when its epoch was refused before), and the CPU."""
 
     unit: Unit
     ranges: list[RecordRange]
+    cpu_ns: int
 
 
 # The units decoded, and why the first that still waits could not be.
@@ -110,11 +112,11 @@ class Appending:
         while self.waiting and room > 0:
             unit = self.waiting[0]
             try:
-                raw = self._session.decode(unit)
+                raw, cpu_ns = decode_timed(self._session, unit)
                 ranges = decode_batch(raw) if raw is not None else []
             except BadUnitError as error:
                 return group, error
-            group.append(Decoded(self.waiting.popleft(), ranges))
+            group.append(Decoded(self.waiting.popleft(), ranges, cpu_ns))
             room -= unit.raw_bytes
         return group, None
 
@@ -133,7 +135,7 @@ class Appending:
         for one in group:
             self.status.units += 1
             self.status.encoded_bytes += len(one.unit.payload)
-            self.status.flows[topics.STATE].note(one.unit.payload)
+            self.status.flows[topics.STATE].note(one.unit.payload, one.cpu_ns)
         if group:  # also of what was dropped: else its credit would be gone for ever
             self._session.acknowledge([one.unit for one in group], self.cursors)
 

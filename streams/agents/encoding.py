@@ -4,32 +4,74 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
+from transport.hde.account import Encoded
 from transport.hde.dictionary import Dictionaries
+from transport.session.events import Unit
+from transport.session.inbound import InboundSession
 from transport.session.outbound import OutboundSession
 
 _LOOK_S: Final = 5.0
 _FULL_BYTES: Final = 262_144  # half of what a tail gives at once: so much waits only behind us
+_FREE_DELIVERY: Final = 1.5  # times the least
 
 log = structlog.get_logger()
 
 
-def encode_timed(session: OutboundSession, raw: bytes, waiting_bytes: int) -> bytes:
-    """Encode a unit in a thread of its own, whose CPU tells which level pays.
+class Limits(NamedTuple):
+    """What bounds a flow at the moment.
 
-    Args:
-        session: Whose flow it is.
-        raw: The unit.
-        waiting_bytes: What waits for the link. Nothing, and a full unit: the core is what is short.
+    Attributes:
+        rate_bytes_s: What the link can carry, 0 if unknown.
+        is_path_free: Nothing waits for the link, or inside it.
     """
-    session.note_core(is_short=len(raw) >= _FULL_BYTES and not waiting_bytes)
+
+    rate_bytes_s: float
+    is_path_free: bool
+
+
+class PathWatch:
+    """Tells whether frames of a session arrive as soon as they ever did: then none waits anywhere.
+
+    Kernels and proxies hold much where the queue before them is empty.
+    """
+
+    def __init__(self) -> None:
+        self._least_ns = 0
+
+    def is_free(self, waiting_bytes: int, delivery_ns: int) -> bool:
+        """Tell it.
+
+        Args:
+            waiting_bytes: What waits to be sent.
+            delivery_ns: Smoothed time until a frame is reported; 0 for unknown.
+        """
+        self._least_ns = min(self._least_ns or delivery_ns, delivery_ns)
+        return not waiting_bytes and 0 < delivery_ns <= _FREE_DELIVERY * self._least_ns
+
+
+def encode_timed(session: OutboundSession, raw: bytes, limits: Limits) -> Encoded:
+    """Encode a unit in a thread of its own, whose CPU tells which level pays."""
+    is_core_short = len(raw) >= _FULL_BYTES and limits.is_path_free
+    session.note_limits(limits.rate_bytes_s, is_core_short=is_core_short)
     began_ns = time.thread_time_ns()
     unit = session.encode_unit(raw)
-    session.report_encoding(time.thread_time_ns() - began_ns)
-    return unit
+    cpu_ns = time.thread_time_ns() - began_ns
+    return Encoded(unit, cpu_ns, session.report_encoding(cpu_ns))
+
+
+def decode_timed(session: InboundSession, unit: Unit) -> tuple[bytes | None, int]:
+    """Decode a unit, not on the loop; returns raw bytes and the CPU that it took, ns.
+
+    Raises:
+        BadUnitError: It cannot be decoded.
+    """
+    began_ns = time.thread_time_ns()
+    raw = session.decode(unit)
+    return raw, time.thread_time_ns() - began_ns
 
 
 @contextlib.asynccontextmanager

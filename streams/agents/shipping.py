@@ -12,7 +12,7 @@ from connectors.log import RecordRange
 from schemas.errors import DwcpError, LinkClosedError, LinkError
 from schemas.log_trouble import LogTruncatedError, RetentionOverrunError
 from streams import topics
-from streams.agents.encoding import encode_timed
+from streams.agents.encoding import Limits, PathWatch, encode_timed
 from streams.agents.outgoing import Outgoing
 from streams.replication import encode_batch
 from transport.aio.connection import dial, flush_control, pump_control
@@ -77,6 +77,7 @@ class Shipping:
         self._turned = asyncio.Event()  # sent back by the peer, or asked to stop
         self._is_stopping = ""
         self._wire_noted = 0
+        self._path = PathWatch()
         self._cursors: dict[int, int] = {}
         self._ends: dict[int, int] = {}
 
@@ -279,15 +280,14 @@ class Shipping:
             return
         due = time.monotonic() + self._outgoing.flush_ms / 1_000
         raw = encode_batch(ranges, topics.SHIPPED_BYTES_MAX)
-        waiting_bytes = self._streams.scheduler.waiting_bytes
-        unit = await asyncio.to_thread(encode_timed, session, raw, waiting_bytes)
+        queue = self._streams.scheduler
+        is_free = self._path.is_free(queue.waiting_bytes, queue.delivery_ns)
+        limits = Limits(status.rate_bytes_s, is_free)
+        encoded = await asyncio.to_thread(encode_timed, session, raw, limits)
         is_behind = any(part.to_offset < self._ends.get(part.partition, 0) for part in ranges)
         traffic = Traffic.CATCH_UP if is_behind else Traffic.STATE
-        self._streams.submit(STATE_FLOW, traffic, unit)
-        status.units += 1
-        status.raw_bytes += len(raw)
-        status.encoded_bytes += len(unit)
-        status.flows[topics.STATE].note(unit, session.forgotten)
+        self._streams.submit(STATE_FLOW, traffic, encoded.unit)
+        status.note(topics.STATE, encoded, len(raw), session.forgotten)
         self._note_wire()
         await asyncio.sleep(due - time.monotonic())
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams import topics
-from transport.hde.account import FlowAccount
+from transport.hde.account import Encoded, FlowAccount
 
 
 def _flows() -> dict[str, FlowAccount]:
@@ -23,6 +23,7 @@ class SenderStatus:
         troubles: Why nothing of a partition is shipped, by partition.
         raw_bytes: Of all units since the node started; `encoded_bytes` after encoding.
         wire_bytes: Units and bulk objects as written to sockets, frames' headers too, before TLS.
+        rate_bytes_s: What the link can carry, as far as it is known; 0: not at all.
         flows: What the units of each topic's flow were.
     """
 
@@ -38,11 +39,21 @@ class SenderStatus:
     raw_bytes: int = 0
     encoded_bytes: int = 0
     wire_bytes: int = 0
+    rate_bytes_s: float = 0.0
     rtt_ms: float | None = None
     clock_ahead_ms: float | None = None
     acked: dict[int, int] = field(default_factory=dict)
     troubles: dict[int, str] = field(default_factory=dict)
     flows: dict[str, FlowAccount] = field(default_factory=_flows)
+
+    def note(self, topic: str, encoded: Encoded, raw_bytes: int, forgotten: int) -> None:
+        """Count a unit of a topic's flow, which forgot so many entities so far."""
+        self.units += 1
+        self.raw_bytes += raw_bytes
+        self.encoded_bytes += len(encoded.unit)
+        flow = self.flows[topic]
+        flow.note(encoded.unit, encoded.cpu_ns, forgotten)
+        flow.choices[encoded.why] += 1
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it, with names as keys."""

@@ -15,6 +15,7 @@ from streams import topics
 from streams.agents.status import SenderStatus
 from transport.aio.keeper import StreamKeeper
 from transport.aio.tcp_info import read_tcp_info
+from transport.amst.available import AvailableRate
 from transport.amst.samples import SAMPLE_NS, LinkSample, LinkSampler, StreamReading
 from transport.amst.stream_count import PathEstimate, StreamLimits
 from transport.amst.stream_search import StreamSearch
@@ -70,6 +71,7 @@ class LinkSteering:
         self.samples: deque[LinkSample] = deque(maxlen=SAMPLES_MAX)
         self.search: StreamSearch | None = None
         self.peer_node = ""
+        self._rate = AvailableRate()
         self._class_bytes = dict.fromkeys(Traffic, 0)
         self._writing: asyncio.Future[None] | None = None
 
@@ -77,6 +79,7 @@ class LinkSteering:
         """Steer a session until it ends; ends by cancellation only."""
         now_ns = time.monotonic_ns()
         self.peer_node = session.status.node
+        session.status.rate_bytes_s = self._rate.bytes_per_s  # what the last session found
         self._class_bytes = dict.fromkeys(Traffic, 0)
         sampler = LinkSampler(now_ns)
         search = self._begin(session, now_ns)
@@ -86,6 +89,8 @@ class LinkSteering:
             await asyncio.sleep((due_ns - time.monotonic_ns()) / 1e9)
             sample = self._sample(session, sampler)
             self.samples.append(sample)
+            self._rate.observe(sample)
+            session.status.rate_bytes_s = self._rate.bytes_per_s
             self._steer(session, search, sample)
             self._publish(sample, self._sent_by_class(session))
 

@@ -15,7 +15,12 @@ _FLOW_COUNTERS = {
     "nacks": "Epochs refused",
     "forgotten": "Entities forgotten because memory was full",
 }
-_LEVEL_COUNTERS = ("units", "raw_bytes", "encoded_bytes")
+_LEVEL_COUNTERS = {
+    "units": "units",
+    "raw_bytes": "raw_bytes",
+    "encoded_bytes": "encoded_bytes",
+    "cpu_s": "cpu_seconds",
+}
 
 
 class StatusCollector(Collector):
@@ -94,12 +99,15 @@ def _links(links: list[dict[str, Any]]) -> Iterator[Metric]:
     labels = ["peer", "address"]
     up = GaugeMetricFamily("dwcp_link_up", "1 when the session stands", labels=labels)
     rtt = GaugeMetricFamily("dwcp_link_rtt_milliseconds", "Round trip", labels=labels)
+    rate = GaugeMetricFamily("dwcp_link_rate_bytes", "A second, that it can carry", labels=labels)
     for link in links:
+        rate.add_metric([link[label] for label in labels], link["rate_bytes_s"])
         up.add_metric([link[label] for label in labels], link["state"] in ("up", "path"))
         if link["rtt_ms"] is not None:
             rtt.add_metric([link[label] for label in labels], link["rtt_ms"])
     yield up
     yield rtt
+    yield rate
     for name in _LINK_COUNTERS:
         counter = CounterMetricFamily(f"dwcp_link_{name}", f"{name} of the link", labels=labels)
         for link in links:
@@ -121,9 +129,9 @@ def _flows(status: dict[str, Any]) -> Iterator[Metric]:
         for values, count in _summed((values, flow[name]) for values, flow in flows):
             counter.add_metric(values, count)
         yield counter
-    for name in _LEVEL_COUNTERS:
-        text = f"{name} by level of the encoding"
-        counter = CounterMetricFamily(f"dwcp_hde_level_{name}", text, labels=[*labels, "level"])
+    for name, unit in _LEVEL_COUNTERS.items():
+        text = f"{unit} by level of the encoding"
+        counter = CounterMetricFamily(f"dwcp_hde_level_{unit}", text, labels=[*labels, "level"])
         by_level = (
             ([*values, level], one[name])
             for values, flow in flows
@@ -132,6 +140,14 @@ def _flows(status: dict[str, Any]) -> Iterator[Metric]:
         for values, count in _summed(by_level):
             counter.add_metric(values, count)
         yield counter
+    text = "Units by the reason for their level"
+    counter = CounterMetricFamily("dwcp_hde_choices", text, labels=[*labels, "why"])
+    by_reason = (
+        ([*values, why], count) for values, flow in flows for why, count in flow["choices"].items()
+    )
+    for values, count in _summed(by_reason):
+        counter.add_metric(values, count)
+    yield counter
 
 
 def _baselines(baselines: dict[str, Any]) -> Iterator[Metric]:
@@ -142,9 +158,9 @@ def _baselines(baselines: dict[str, Any]) -> Iterator[Metric]:
     yield held
 
 
-def _summed(counts: Iterable[tuple[list[str], int]]) -> Iterator[tuple[list[str], int]]:
+def _summed(counts: Iterable[tuple[list[str], float]]) -> Iterator[tuple[list[str], float]]:
     """Add up what has the same labels: a peer may have several nodes and addresses."""
-    sums: dict[tuple[str, ...], int] = {}
+    sums: dict[tuple[str, ...], float] = {}
     for values, count in counts:
         sums[tuple(values)] = sums.get(tuple(values), 0) + count
     return ((list(values), count) for values, count in sums.items())

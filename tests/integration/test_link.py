@@ -92,6 +92,10 @@ async def test_records_arrive_once_in_order_and_whole(
             one.flows[topics.STATE].to_json()
             for one in (link.status, receiver.status["ams", "ams-1"])
         )
+        assert sum(sent.pop("choices").values()) == link.status.units
+        assert taken.pop("choices") == {}
+        for level in (*sent["levels"].values(), *taken["levels"].values()):
+            assert level.pop("cpu_s") > 0  # of each end its own
         assert sent == taken
         assert sent["key_units"] == 1
         levels = sent["levels"].values()

@@ -408,6 +408,7 @@ async def test_the_status_is_what_the_node_says(node: Node) -> None:
     assert await node.get("/status") == (200, {"region": "eu-west", "größe": [1, None]})
 
 
+LEVEL_UNITS = ("units", "raw_bytes", "encoded_bytes", "cpu_seconds")
 FLOW: Json = {
     "key_units": 1,
     "delta_units": 9,
@@ -415,7 +416,8 @@ FLOW: Json = {
     "baseline_refreshes": 0,
     "nacks": 2,
     "forgotten": 3,
-    "levels": {"H4": {"units": 10, "raw_bytes": 1_000, "encoded_bytes": 100}},
+    "levels": {"H4": {"units": 10, "raw_bytes": 1_000, "encoded_bytes": 100, "cpu_s": 0.25}},
+    "choices": {"cost": 9, "try": 1},
 }
 LINK: Json = {
     "peer": 'us-"east"\n',
@@ -429,6 +431,7 @@ LINK: Json = {
     "encoded_bytes": 100,
     "wire_bytes": 132,
     "flows": {"dwcp.state": FLOW},
+    "rate_bytes_s": 5e6,
     "rtt_ms": 12.5,
     "clock_ahead_ms": None,
     "acked": {"0": 5},
@@ -488,6 +491,8 @@ async def test_the_metrics_are_what_prometheus_reads(node: Node) -> None:
         ("dwcp_link_up", "h:1", LINK["peer"]): 1,
         ("dwcp_link_up", "h:1", "ap"): 0,
         ("dwcp_link_rtt_milliseconds", "h:1", LINK["peer"]): 12.5,
+        ("dwcp_link_rate_bytes", "h:1", LINK["peer"]): 5e6,
+        ("dwcp_link_rate_bytes", "h:1", "ap"): 5e6,
         **{
             (f"dwcp_link_{name}_total", "h:1", peer): LINK[name]
             for name in ("units", "raw_bytes", "encoded_bytes", "wire_bytes", "sessions", "rewinds")
@@ -496,12 +501,17 @@ async def test_the_metrics_are_what_prometheus_reads(node: Node) -> None:
         **{
             (f"dwcp_hde_{name}_total", "out", peer, "dwcp.state"): value
             for name, value in FLOW.items()
-            if name != "levels"
+            if name not in ("levels", "choices")
             for peer in (LINK["peer"], "ap")
         },
         **{
-            (f"dwcp_hde_level_{name}_total", "out", "H4", peer, "dwcp.state"): value
-            for name, value in FLOW["levels"]["H4"].items()
+            (f"dwcp_hde_level_{unit}_total", "out", "H4", peer, "dwcp.state"): value
+            for unit, value in zip(LEVEL_UNITS, FLOW["levels"]["H4"].values(), strict=True)
+            for peer in (LINK["peer"], "ap")
+        },
+        **{
+            ("dwcp_hde_choices_total", "out", peer, "dwcp.state", why): count
+            for why, count in FLOW["choices"].items()
             for peer in (LINK["peer"], "ap")
         },
     }

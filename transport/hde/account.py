@@ -1,8 +1,10 @@
 """What a flow's units were, counted from their headers: the same on both ends. Pure."""
 
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from transport.hde.choice import Why
 from transport.hde.unit import Level, read_unit_header
 
 LEVEL_NAMES = {
@@ -16,13 +18,22 @@ LEVEL_NAMES = {
 }
 
 
+class Encoded(NamedTuple):
+    """A unit, the CPU that it took, and why it got its level."""
+
+    unit: bytes
+    cpu_ns: int
+    why: Why
+
+
 @dataclass(slots=True)
 class LevelAccount:
-    """Units of one level."""
+    """Units of one level, and the CPU that they took on this end."""
 
     units: int = 0
     raw_bytes: int = 0
     encoded_bytes: int = 0
+    cpu_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -36,6 +47,7 @@ class FlowAccount:
         nacks: Epochs that were refused.
         forgotten: Entities that had to be forgotten because memory was full.
         levels: By level.
+        choices: How often units got their level for which reason; empty on the receiving end.
     """
 
     key_units: int = 0
@@ -44,15 +56,17 @@ class FlowAccount:
     nacks: int = 0
     forgotten: int = 0
     levels: dict[Level, LevelAccount] = field(default_factory=dict)
+    choices: Counter[Why] = field(default_factory=Counter)
 
-    def note(self, unit: bytes, forgotten: int = 0) -> None:
-        """Count a good unit; `forgotten` is how many entities its flow forgot so far."""
+    def note(self, unit: bytes, cpu_ns: int = 0, forgotten: int = 0) -> None:
+        """Count a good unit, and its CPU; `forgotten` is how many entities its flow forgot."""
         self.forgotten = max(self.forgotten, forgotten)
         header = read_unit_header(unit)
         one = self.levels.setdefault(Level(header.codec), LevelAccount())
         one.units += 1
         one.raw_bytes += header.raw_bytes
         one.encoded_bytes += len(unit)
+        one.cpu_ns += cpu_ns
         self.key_units += header.is_key
         self.dictionary_hits += header.dictionary != 0
         self.baseline_refreshes += header.base != 0
@@ -70,6 +84,7 @@ class FlowAccount:
                 "units": one.units,
                 "raw_bytes": one.raw_bytes,
                 "encoded_bytes": one.encoded_bytes,
+                "cpu_s": round(one.cpu_ns / 1e9, 6),
             }
             for level, one in sorted(self.levels.items())
         }
@@ -81,4 +96,5 @@ class FlowAccount:
             "nacks": self.nacks,
             "forgotten": self.forgotten,
             "levels": levels,
+            "choices": {why.value: self.choices[why] for why in Why if self.choices[why]},
         }

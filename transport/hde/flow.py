@@ -115,7 +115,9 @@ class FlowEncoder:
         batch = read_batch(raw, self._templates) if picked is Level.TYPED else None
         if picked is Level.TYPED and batch is None:
             picked = Level.WINDOW
+        baseline_bytes = len(self._baseline)
         base = self._prime(picked) if self._baseline and not self._number else 0
+        primed_bytes = baseline_bytes - len(self._baseline)
         level, body = self._body(picked, raw, batch)
         if level is not picked:
             base = 0  # it grew: a new epoch has begun, without the baseline
@@ -127,7 +129,7 @@ class FlowEncoder:
         place = (level, flags, self.epoch, self._number)
         unit = pack_unit(place, raw, carried + body, base, named)
         self._number += 1
-        self.choice.learn(level, len(raw), len(unit))
+        self.choice.learn(level, len(raw), len(unit), primed_bytes)
         return unit
 
     def _prime(self, level: Level) -> int:

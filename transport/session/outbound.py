@@ -7,6 +7,7 @@ from schemas.registry import Record
 from transport.amst.objects import OutgoingObject
 from transport.amst.reassembly import FlowReport
 from transport.frame import Frame, FrameType, encode_frame
+from transport.hde.choice import Why
 from transport.hde.flow import FlowEncoder
 from transport.messages import (
     PROTOCOL_MAX,
@@ -107,13 +108,21 @@ class OutboundSession(ControlConnection):
         self.encoded_bytes += len(unit)
         return unit
 
-    def note_core(self, *, is_short: bool) -> None:
-        """Tell, before a unit, whether CPU is what holds the flow up: the choice goes by it."""
-        self._encoder.choice.is_core_short = is_short
+    def note_limits(self, rate_bytes_s: float, *, is_core_short: bool) -> None:
+        """Tell, before a unit, what holds the flow up: the choice of a level goes by it.
 
-    def report_encoding(self, encode_ns: int) -> None:
-        """Tell how much CPU the last unit took: the next level is chosen by it."""
+        Args:
+            rate_bytes_s: What the link can carry, 0 if unknown; a rate in the settings bounds it.
+            is_core_short: Records wait for the encoder, and nothing for the link or inside it.
+        """
+        choice, bound = self._encoder.choice, self.settings.flow.rate_bytes_s
+        choice.rate_bytes_s = min(rate_bytes_s or bound, bound or rate_bytes_s)
+        choice.is_core_short = is_core_short
+
+    def report_encoding(self, encode_ns: int) -> Why:
+        """Tell how much CPU the last unit took; returns why it got its level."""
         self._encoder.choice.report(encode_ns)
+        return self._encoder.choice.why
 
     def use_baseline(self, baseline: bytes) -> None:
         """Begin the flow with what the peer holds by name; only before its first unit."""
