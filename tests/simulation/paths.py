@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from transport.amst.samples import LinkSample
+from transport.amst.stream_count import StreamLimits
 from transport.amst.stream_search import StreamSearch
 
 _NS: Final = 1_000_000_000
@@ -26,6 +27,7 @@ class Path:
         rate_mbit_s: May be changed between seconds, like `loss`.
         is_starved: Whether the application has too little to send.
         has_queue: Whether what is too much waits; without, the path polices: it only drops.
+        repeated_each: What each bbr stream too many adds to what is sent twice.
     """
 
     rate_mbit_s: float
@@ -35,6 +37,7 @@ class Path:
     seed: int = 1
     is_starved: bool = False
     has_queue: bool = True
+    repeated_each: float = 0.025
     ages_s: list[int] = field(default_factory=list)
     second: int = 0
     dice: random.Random = field(init=False)
@@ -65,7 +68,7 @@ class Path:
             duration_ns=_NS,
             goodput_bytes_per_s=goodput,
             repeated_share=0.0 if self.is_starved else self._repeated(count, is_full=is_full),
-            rtt_us=round(self.rtt_ms * 1_000 * self._rtt_ratio(use, is_full=is_full)),
+            rtt_us=round(self.rtt_ms * 1_000 * self._rtt_ratio(count, use, is_full=is_full)),
             min_rtt_us=round(self.rtt_ms * 1_000),
             send_buffer_limited_share=0.0
             if self.control == "cubic" and self.loss
@@ -96,10 +99,15 @@ class Path:
         bdp_segments = self.rate * self.rtt_ms / 1e3 / _MSS_BYTES
         shy = max(1.0, math.sqrt(bdp_segments) / 15)  # streams that share the queue in peace
         burst = 0.12 if min(self.ages_s) <= 1 else 0.0
-        return self.loss + burst + (0.0 if count <= shy else min(0.11, 0.025 * (count - shy)))
+        return (
+            self.loss
+            + burst
+            + (0.0 if count <= shy else min(0.11, self.repeated_each * (count - shy)))
+        )
 
-    def _rtt_ratio(self, use: float, *, is_full: bool) -> float:
-        if not is_full or not self.has_queue:
+    def _rtt_ratio(self, count: int, use: float, *, is_full: bool) -> float:
+        is_alone = self.control == "bbr" and count == 1  # then it makes no queue
+        if is_alone or not is_full or not self.has_queue:
             return self.dice.uniform(1.0, 1.06)
         return min(2.0, 1.15 + 0.35 * use) * self.dice.uniform(0.97, 1.0)
 
@@ -109,6 +117,7 @@ class Ride:
     """What came of a search on a path: its samples, and the count wanted after each second."""
 
     search: StreamSearch
+    limits: StreamLimits
     path: Path
     samples: list[LinkSample] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
@@ -118,6 +127,7 @@ class Ride:
         for _ in range(seconds):
             sample = self.path.step(self.search.count)
             self.samples.append(sample)
+            self.search.set_limits(sample.at_ns, self.limits)  # each second, as a node does
             self.counts.append(self.search.observe(sample))
         return self
 

@@ -104,9 +104,10 @@ class StreamSearch:
         return self._held is not None
 
     def set_limits(self, now_ns: int, limits: StreamLimits) -> None:
-        """Take other limits while running; the count follows at once."""
-        self._limits = limits
-        self._ceiling = limits.most
+        """Take other limits while running; the count follows at once. The same change nothing."""
+        if limits == self._limits:
+            return
+        self._limits, self._ceiling = limits, limits.most
         count = min(max(self.count, limits.least), limits.most)
         if count != self.count:
             self._change(now_ns, count, Reason.LIMITS)
@@ -145,8 +146,7 @@ class StreamSearch:
         )
 
     def _halve(self, sample: LinkSample) -> None:
-        count = max(self._limits.least, self.count // 2)
-        self._ceiling = count
+        self._ceiling = count = max(self._limits.least, self.count // 2)
         self._wait_before_more(sample.at_ns)
         self._change(sample.at_ns, count, Reason.OVERRUN)
         self._measure_anew()
@@ -296,5 +296,5 @@ class StreamSearch:
         self.count = count
 
     def _note(self, now_ns: int, reason: Reason, after: int | None = None) -> None:
-        count = self.count if after is None else after
-        self.decisions.append(decision(now_ns, (self.count, count), reason, list(self._seen)[-2:]))
+        counts = (self.count, self.count if after is None else after)
+        self.decisions.append(decision(now_ns, counts, reason, list(self._seen)[-2:]))
