@@ -59,6 +59,15 @@ def _our_own(folder: Path) -> Iterator[str | None]:
     finally:
         engine.terminate()
         engine.wait(START_S)
+        _unmount_below(folder)
+
+
+def _unmount_below(folder: Path) -> None:
+    """Unmount what the engine leaves behind, such as its containers' network namespaces."""
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    places = [Path(line.split()[4]) for line in lines]
+    for place in sorted((one for one in places if one.is_relative_to(folder)), reverse=True):
+        subprocess.run(["/bin/umount", place], check=True)
 
 
 def docker(address: str, *arguments: str, timeout_s: float = 600.0) -> str:
