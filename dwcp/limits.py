@@ -82,11 +82,11 @@ _PLACES: Final = {
     ),
     "frame.payload_bytes": (
         "transport.frame:PAYLOAD_BYTES_MAX",
-        "of a unit's frame; a larger one ends the session",
+        "of a control message; a larger one ends the session",
     ),
     "frame.chunk_bytes": (
         "transport.frame:CHUNK_BYTES_MAX",
-        "of a bulk object's frame; a larger one ends the session",
+        "of a unit's or an object's frame; a larger one ends the session",
     ),
     "flow.frames_ahead": (
         "transport.amst.limits:FRAMES_AHEAD_MAX",

@@ -11,7 +11,7 @@ offset  bytes  meaning
 4       2      flags, see `FLAG_LAST`
 6       2      header check: low 16 bits of xxh3-64 over the header with this field 0
 8       4      flow id
-12      4      payload length, at most 262,144; of a chunk 1,048,576
+12      4      payload length, at most 262,144; of a unit or a chunk 1,048,576
 16      8      sequence: of the frame within its flow, from 0; of a chunk its byte offset
 24      8      xxh3-64 of the payload
 ======  =====  =====================================================================
@@ -104,7 +104,7 @@ def decode_header(data: bytes) -> Header:
     if check != xxhash.xxh3_64_intdigest(bare) & 0xFFFF or kind not in _TYPES:
         raise BadFrameError(f"frame header [{data.hex(' ')}] is damaged")
     header = Header(FrameType(kind), flags, *rest)
-    most = CHUNK_BYTES_MAX if header.type is FrameType.CHUNK else PAYLOAD_BYTES_MAX
+    most = CHUNK_BYTES_MAX if header.type in _LARGE_TYPES else PAYLOAD_BYTES_MAX
     if header.length > most:
         raise FrameTooLargeError(f"a frame of {header.length:,} bytes, {most:,} are allowed")
     return header
@@ -180,3 +180,4 @@ def check_payload(header: Header, payload: bytes | bytearray | memoryview) -> No
 
 
 _TYPES: Final = frozenset(int(kind) for kind in FrameType)
+_LARGE_TYPES: Final = frozenset((FrameType.UNIT, FrameType.CHUNK))

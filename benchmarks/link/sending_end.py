@@ -35,7 +35,7 @@ from transport.session.events import (
 from transport.session.objects import OutgoingObjects
 from transport.session.outbound import OutboundSession
 
-UNIT_BYTES: Final = 1 << 18
+UNIT_BYTES: Final = 1 << 20
 WINDOW_BYTES: Final = 64 << 20  # more than any path here holds: the link is what limits
 AHEAD_BYTES: Final = 16 << 20
 OBJECT_BYTES: Final = 32 << 20
@@ -128,12 +128,14 @@ class Sender:
         self._flush()
 
     async def _fill(self, traffic: Traffic) -> None:
-        """Keep enough waiting that no data stream ever starves."""
+        """Keep enough waiting that no data stream ever starves; a unit is one frame."""
         scheduler = self._streams.scheduler
         while True:
             self._reported.clear()
             while scheduler.queue_bytes[traffic] < AHEAD_BYTES:
-                self._streams.submit(FLOWS[traffic], traffic, self._unit)
+                size_bytes = scheduler.frame_size.payload_bytes
+                unit = memoryview(self._unit)[:size_bytes]
+                self._streams.submit(FLOWS[traffic], traffic, unit)
             await self._reported.wait()
 
     async def _tick(self, traffic: Traffic, per_s: float, size_bytes: int) -> None:

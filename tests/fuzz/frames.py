@@ -30,6 +30,7 @@ from transport.amst.limits import FRAMES_AHEAD_MAX
 from transport.amst.objects import IncomingObject, OutgoingObject
 from transport.amst.reassembly import FlowLimits, Reassembler
 from transport.frame import (
+    CHUNK_BYTES_MAX,
     FLAG_LAST,
     HEADER,
     HEADER_BYTES,
@@ -156,7 +157,7 @@ class DataStream:
         self._taking.report()
         flow = self._taking._flows[FLOW]
         held = flow._ahead_bytes + flow._parts_bytes
-        limit = WINDOW_BYTES + PAYLOAD_BYTES_MAX + UNIT_BYTES_MAX
+        limit = WINDOW_BYTES + CHUNK_BYTES_MAX + UNIT_BYTES_MAX
         self._report.buffered_bytes_max = max(held, self._report.buffered_bytes_max)
         if held > limit or len(flow._ahead) > FRAMES_AHEAD_MAX:
             self._report.wrong.append(f"{held:,} bytes in {len(flow._ahead)} frames are held")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import transport.amst.decoder as decoder_module
-import transport.amst.scheduler as scheduler_module
+import transport.amst.frame_size as frame_size_module
 from schemas.errors import ProtocolError
 from tests.support.strategies import chunked
 from transport.amst.decoder import StreamDecoder
@@ -126,7 +126,7 @@ def test_units_arrive_once_and_in_order_whatever_happens_to_streams(
     steps: list[tuple[str, int, int]],
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scheduler_module, "PAYLOAD_BYTES_MAX", 50)
+        patch.setattr(frame_size_module, "PAYLOAD_BYTES_MAX", 50)
         link = Link()
         for name, slot, number in steps:
             getattr(link, name)(slot, number)

@@ -10,7 +10,7 @@ import structlog
 
 from streams import topics
 from streams.state import partition, snapshot
-from transport.amst import decoder, objects, reassembly, scheduler
+from transport.amst import decoder, frame_size, objects, reassembly
 from transport.session import objects as session_objects
 
 # A few entities fill a bucket, a bucket several chunks, a unit several frames.
@@ -19,8 +19,8 @@ _SMALL: Final[tuple[tuple[ModuleType, str, Any], ...]] = (
     (partition, "BUCKET_COUNT", 3),
     (snapshot, "BUCKET_COUNT", 3),
     (snapshot, "CHUNK_BYTES", 200),
-    (scheduler, "PAYLOAD_BYTES_MAX", 300),
-    (reassembly, "PAYLOAD_BYTES_MAX", 300),
+    (frame_size, "PAYLOAD_BYTES_MAX", 300),
+    (reassembly, "CHUNK_BYTES_MAX", 300),
     (decoder, "_DIRECT_BYTES", 150),
     (objects, "CHUNK_BYTES_MIN", 100),
     (session_objects, "CHUNK_BYTES_MIN", 100),

@@ -16,6 +16,7 @@ from typing import Final
 
 from schemas.errors import UnexpectedMessageError
 from transport.amst.flow import OutgoingFlow
+from transport.amst.frame_size import FrameSize
 from transport.amst.limits import (
     CONTROL_STREAM,
     FRAMES_AHEAD_MAX,
@@ -26,7 +27,7 @@ from transport.amst.limits import (
 from transport.amst.piece import Buffer, Piece
 from transport.amst.ranges import Range, RangeSet
 from transport.amst.traffic import DEFAULT_SHARES, Shares, Traffic
-from transport.frame import FLAG_LAST, PAYLOAD_BYTES_MAX, FrameType
+from transport.frame import FLAG_LAST, FrameType
 
 _SMOOTHING: Final = 8  # as RFC 6298 smooths round trips
 
@@ -48,6 +49,7 @@ class SendScheduler:
     Attributes:
         counters: Bytes by class.
         queue_bytes: Bytes that wait to be taken, by class.
+        frame_size: Of units.
         delivery_ns: Smoothed time from taking a frame to its report; 0 before the first.
     """
 
@@ -61,6 +63,7 @@ class SendScheduler:
         self.counters = Counters()
         self.queue_bytes = dict.fromkeys(Traffic, 0)
         self.delivery_ns = 0
+        self.frame_size = FrameSize()
         self._queues: dict[Traffic, deque[Piece]] = {traffic: deque() for traffic in Traffic}
         self._copies: list[Piece] = []
         self._out: dict[Piece, None] = {}  # all flows' frames under way, longest ago first
@@ -90,8 +93,9 @@ class SendScheduler:
     def submit(self, flow: int, traffic: Traffic, unit: Buffer) -> None:
         """Queue one unit; flows keep their order, classes do not wait for each other."""
         state = self._flows[flow]
-        for start in range(0, max(1, len(unit)), PAYLOAD_BYTES_MAX):
-            end = start + PAYLOAD_BYTES_MAX
+        most = self.frame_size.payload_bytes
+        for start in range(0, max(1, len(unit)), most):
+            end = start + most
             flags = FLAG_LAST if end >= len(unit) else 0
             sequence = state.next_sequence
             state.next_sequence += 1
@@ -155,12 +159,10 @@ class SendScheduler:
         state = self._streams.get(stream)
         if state is None or state.is_retiring:
             return None
-        piece = self._take_copy(stream)
-        if piece is None:
+        if (piece := self._take_copy(stream)) is None:
             waiting = [traffic for traffic, queue in self._queues.items() if queue]
             for traffic in self.shares.order(waiting):
-                piece = self._pop(traffic)
-                if piece is not None:
+                if (piece := self._pop(traffic)) is not None:
                     break
             else:
                 return None
@@ -172,10 +174,9 @@ class SendScheduler:
             self.open_stream(CONTROL_STREAM, now_ns)
         for traffic in (Traffic.CONTROL, Traffic.LOG):
             queue = self._queues[traffic]
-            if queue and len(queue[0]) <= URGENT_BYTES_MAX:
-                piece = self._pop(traffic)
-                if piece is not None:
-                    return self._hand_over(piece, CONTROL_STREAM, now_ns)
+            is_small = bool(queue) and len(queue[0]) <= URGENT_BYTES_MAX
+            if is_small and (piece := self._pop(traffic)) is not None:
+                return self._hand_over(piece, CONTROL_STREAM, now_ns)
         return None
 
     def on_report(self, flow: int, before: int, ranges: Iterable[Range], now_ns: int) -> None:
@@ -184,10 +185,9 @@ class SendScheduler:
         Raises:
             UnexpectedMessageError: It names what was never there.
         """
-        state = self._flows.get(flow)
-        if state is None:
-            return  # of a flow that was closed meanwhile
         ranges = list(ranges)
+        if (state := self._flows.get(flow)) is None:
+            return  # of a flow that was closed meanwhile
         for start, end in [(0, before), *ranges]:
             if not 0 <= start <= end <= state.next_sequence:
                 raise UnexpectedMessageError(
@@ -203,6 +203,7 @@ class SendScheduler:
 
     def poll(self, now_ns: int) -> list[int]:
         """Queue copies of overdue frames; return streams to give up. Call it now and then."""
+        self.frame_size.observe(sum(self.counters.reported.values()), now_ns)
         if len(self._streams) > 1:
             overdue_ns = max(self.limits.overdue_ms * 1_000_000, 3 * self.delivery_ns)
             is_tail = not any(self.queue_bytes.values())
