@@ -130,10 +130,9 @@ class ReceiveStreams:
     def _read_all(self, stream: ReceiveStream) -> None:
         decoder = StreamDecoder(partial(self._place, stream.number))
         connection = stream.connection
-        flags = 0 if isinstance(connection, ssl.SSLSocket) else _WAITALL
+        fill = _fill_encrypted if isinstance(connection, ssl.SSLSocket) else _fill
         while True:
-            room = decoder.buffer()
-            size = connection.recv_into(room, 0, flags if decoder.is_exact else 0)
+            size = fill(connection, decoder.buffer(), decoder.is_exact)
             if not size:
                 return
             stream.received_bytes += size
@@ -198,6 +197,21 @@ def is_breach(error: DwcpError) -> bool:
     return isinstance(error, CreditExceededError | UnexpectedMessageError) or not isinstance(
         error, ProtocolError
     )
+
+
+def _fill(connection: socket.socket, room: memoryview, is_exact: bool) -> int:  # noqa: FBT001
+    """Read until a buffer is full, or only once; return how much, 0 at the end."""
+    return connection.recv_into(room, 0, _WAITALL if is_exact else 0)
+
+
+def _fill_encrypted(connection: socket.socket, room: memoryview, is_exact: bool) -> int:  # noqa: FBT001
+    """Do the same with TLS, which gives out one record of 16 KiB at a time."""
+    size = connection.recv_into(room)
+    if is_exact:
+        wanted = len(room)
+        while size < wanted and (more := connection.recv_into(room[size:])):
+            size += more
+    return size
 
 
 def _shut(connection: socket.socket) -> None:

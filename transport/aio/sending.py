@@ -22,6 +22,7 @@ from transport.amst.scheduler import SendScheduler
 from transport.amst.traffic import Traffic
 
 JOINED_BYTES_MAX: Final = 16_384  # of a payload that goes out in one piece with its header
+RECORD_BYTES: Final = 16_384  # of TLS, at most: a header alone would cost one of its own
 POLL_S: Final = 0.1
 JOIN_S: Final = 5.0
 
@@ -253,8 +254,9 @@ def send_frame(connection: socket.socket, header: bytes, payload: Buffer) -> int
     if len(payload) <= JOINED_BYTES_MAX:
         connection.sendall(b"".join((header, payload)))
     elif isinstance(connection, ssl.SSLSocket):  # it has no sendmsg
-        connection.sendall(header)
-        connection.sendall(payload)
+        joined = RECORD_BYTES - len(header)
+        connection.sendall(b"".join((header, memoryview(payload)[:joined])))
+        connection.sendall(memoryview(payload)[joined:])
     else:
         sent = connection.sendmsg((header, payload))
         if sent < len(header):
