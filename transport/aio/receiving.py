@@ -15,7 +15,8 @@ from transport.amst.objects import IncomingObject
 from transport.amst.reassembly import FlowReport, Reassembler, WholeUnit
 from transport.frame import Header
 
-REPORT_S: Final = 0.02  # time between reports, unless
+REPORT_S: Final = 0.02  # from the first frame after a pause to its report
+REPORT_AGAIN_S: Final = 0.05  # between reports while frames keep coming, unless
 REPORT_BYTES: Final = 8 << 20  # came sooner: a fast sender must not wait for a slow clock
 _JOIN_S: Final = 5.0
 _WAITALL: Final = getattr(socket, "MSG_WAITALL", 0)
@@ -180,7 +181,7 @@ class ReceiveStreams:
             reports = self._reassembler.report()
             self._has_news = bool(reports)
         # While frames keep coming the timer goes on, so that threads need not wake the loop.
-        self._timer = self._loop.call_later(REPORT_S, self._report) if reports else None
+        self._timer = self._loop.call_later(REPORT_AGAIN_S, self._report) if reports else None
         if reports:
             self._on_reports(reports)
 
