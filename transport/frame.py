@@ -13,7 +13,7 @@ offset  bytes  meaning
 8       4      flow id
 12      4      payload length, at most 262,144; of a unit or a chunk 1,048,576
 16      8      sequence: of the frame within its flow, from 0; of a chunk its byte offset
-24      8      xxh3-64 of the payload
+24      8      xxh3-64 of the payload; 0 of a unit on a data stream under TLS
 ======  =====  =====================================================================
 
 A unit larger than one payload travels in several frames that follow each other; the last one has

@@ -6,6 +6,9 @@ import pytest
 import xxhash
 
 from schemas.errors import BadFrameError, ChecksumError, FrameTooLargeError
+from transport.amst.decoder import StreamDecoder
+from transport.amst.piece import Piece
+from transport.amst.traffic import Traffic
 from transport.frame import (
     FLAG_LAST,
     HEADER_BYTES,
@@ -13,7 +16,10 @@ from transport.frame import (
     Frame,
     FrameDecoder,
     FrameType,
+    Header,
+    decode_header,
     encode_frame,
+    encode_header,
 )
 
 UNIT = Frame(FrameType.UNIT, b"payload", flow=7, sequence=1 << 40, flags=0)
@@ -111,3 +117,27 @@ def test_a_frame_over_the_limit_is_refused_before_its_payload_comes() -> None:
 
     with pytest.raises(FrameTooLargeError, match="101 bytes, 100 are allowed"):
         FrameDecoder(payload_bytes_max=100).feed(data[:HEADER_BYTES])
+
+
+def test_under_tls_a_unit_has_no_digest_and_a_chunk_keeps_its_own() -> None:
+    unit = Piece((FrameType.UNIT, FLAG_LAST, 1, 0), Traffic.STATE, b"payload", 1)
+    chunk = Piece((FrameType.CHUNK, FLAG_LAST, 16, 0), Traffic.BULK, b"payload", 7, lambda: 5)
+    kinds = [decode_header(piece.header(is_hashed=False)).digest for piece in (unit, chunk)]
+    plain = decode_header(unit.header()).digest
+
+    assert kinds == [0, 5]
+    assert plain == xxhash.xxh3_64_intdigest(b"payload")
+
+
+@pytest.mark.parametrize("size", [7, 20_000])
+def test_a_reader_under_tls_checks_chunks_only(size: int) -> None:
+    payload = bytes(size)
+    unit, chunk = (
+        encode_header(Header(kind, FLAG_LAST, 1, size, 0, 0)) + payload
+        for kind in (FrameType.UNIT, FrameType.CHUNK)
+    )
+
+    assert len(StreamDecoder(is_hashed=False).feed(unit)) == 1
+    for decoder, data in ((StreamDecoder(is_hashed=False), chunk), (StreamDecoder(), unit)):
+        with pytest.raises(ChecksumError):
+            decoder.feed(data)

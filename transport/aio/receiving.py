@@ -129,9 +129,10 @@ class ReceiveStreams:
         self._loop.call_soon_threadsafe(self._end, stream)
 
     def _read_all(self, stream: ReceiveStream) -> None:
-        decoder = StreamDecoder(partial(self._place, stream.number))
         connection = stream.connection
-        fill = _fill_encrypted if isinstance(connection, ssl.SSLSocket) else _fill
+        is_plain = not isinstance(connection, ssl.SSLSocket)
+        decoder = StreamDecoder(partial(self._place, stream.number), is_hashed=is_plain)
+        fill = _fill if is_plain else _fill_encrypted
         while True:
             size = fill(connection, decoder.buffer(), decoder.is_exact)
             if not size:
@@ -207,11 +208,13 @@ def _fill(connection: socket.socket, room: memoryview, is_exact: bool) -> int:  
 
 def _fill_encrypted(connection: socket.socket, room: memoryview, is_exact: bool) -> int:  # noqa: FBT001
     """Do the same with TLS, which gives out one record of 16 KiB at a time."""
-    size = connection.recv_into(room)
-    if is_exact:
-        wanted = len(room)
-        while size < wanted and (more := connection.recv_into(room[size:])):
-            size += more
+    assert isinstance(connection, ssl.SSLSocket), "a plain socket waits for all by itself"
+    # What `recv_into` calls, without its questions: this is done for every 16 KiB.
+    read: Callable[[int, memoryview], int] = connection.read  # type: ignore[assignment]
+    wanted = len(room)
+    size = read(wanted, room)
+    while is_exact and size < wanted and (more := read(wanted - size, room[size:])):
+        size += more
     return size
 
 

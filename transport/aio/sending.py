@@ -190,9 +190,11 @@ class SendStreams:
             self.streams.clear()
 
     def _run(self, stream: SendStream) -> None:
+        is_plain = not isinstance(stream.connection, ssl.SSLSocket)
         try:
             while (piece := self._next(stream)) is not None:
-                stream.sent_bytes += send_frame(stream.connection, piece.header(), piece.payload)
+                header = piece.header(is_hashed=is_plain)
+                stream.sent_bytes += send_frame(stream.connection, header, piece.payload)
         except (OSError, ValueError) as error:  # ValueError: closed under our hands
             stream.error = stream.error or str(error)
         self._loop.call_soon_threadsafe(self._end, stream)

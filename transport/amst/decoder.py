@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from transport.frame import HEADER_BYTES, Header, check_payload, decode_header
+from transport.frame import HEADER_BYTES, FrameType, Header, check_payload, decode_header
 
 STAGING_BYTES: Final = 65_536
 _DIRECT_BYTES: Final = 16_384  # from here on, a payload is read to its place
@@ -30,10 +30,12 @@ class StreamDecoder:
     Args:
         place: Returns where the payload of a large frame goes, of exactly its length; None for a
             buffer of its own.
+        is_hashed: False under TLS, where units have no digest; see `Piece.header`.
     """
 
-    def __init__(self, place: Place = nowhere) -> None:
+    def __init__(self, place: Place = nowhere, *, is_hashed: bool = True) -> None:
         self._place = place
+        self._is_hashed = is_hashed
         self._staging = memoryview(bytearray(STAGING_BYTES))
         self._start = 0
         self._end = 0
@@ -102,7 +104,7 @@ class StreamDecoder:
         if end > self._end:
             return False
         payload = bytes(self._staging[payload_at:end])
-        check_payload(header, payload)
+        self._check(header, payload)
         frames.append((header, payload))
         self._start = end
         self._is_after_large = False
@@ -115,10 +117,14 @@ class StreamDecoder:
             return False
         payload, self._target = self._target, self._staging
         self._header = None
-        check_payload(header, payload)
+        self._check(header, payload)
         frames.append((header, payload))
         self._is_after_large = True
         return True
+
+    def _check(self, header: Header, payload: Payload) -> None:
+        if self._is_hashed or header.type is not FrameType.UNIT:
+            check_payload(header, payload)
 
     def _go_direct(self, header: Header, payload_at: int) -> None:
         """Move what is there of a large payload to its place, and read the rest there."""

@@ -63,15 +63,21 @@ class Piece:
         self._leaf = leaf
         self._digest = _UNKNOWN
 
-    def header(self) -> bytes:
-        """Return the 32 bytes before the payload; hashes it once, so outside of locks."""
+    def header(self, *, is_hashed: bool = True) -> bytes:
+        """Return the 32 bytes before the payload; hashes it once, so outside of locks.
+
+        Args:
+            is_hashed: False under TLS, which vouches for the bytes: a unit's digest is 0 then.
+        """
+        digest = self._hash() if is_hashed or self._leaf else 0
+        size = len(self.payload)
+        return encode_header(Header(self.type, self.flags, self.flow, size, self.sequence, digest))
+
+    def _hash(self) -> int:
         if self._digest == _UNKNOWN:
             hash_of = self._leaf
             self._digest = hash_of() if hash_of else xxhash.xxh3_64_intdigest(self.payload)
-        size = len(self.payload)
-        return encode_header(
-            Header(self.type, self.flags, self.flow, size, self.sequence, self._digest)
-        )
+        return self._digest
 
     def __len__(self) -> int:
         return len(self.payload)
