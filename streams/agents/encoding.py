@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
@@ -16,7 +17,7 @@ from transport.session.outbound import OutboundSession
 
 _LOOK_S: Final = 5.0
 _FULL_BYTES: Final = 262_144  # half of what a tail gives at once: so much waits only behind us
-_FREE_DELIVERY: Final = 1.5  # times the least
+_FREE_DELIVERY: Final = 1.5  # times the least round trip
 
 log = structlog.get_logger()
 
@@ -34,23 +35,27 @@ class Limits(NamedTuple):
 
 
 class PathWatch:
-    """Tells whether frames of a session arrive as soon as they ever did: then none waits anywhere.
+    """Tells whether frames of a session arrive as soon as they can: then none waits anywhere.
 
     Kernels and proxies hold much where the queue before them is empty.
     """
 
     def __init__(self) -> None:
-        self._least_ns = 0
+        self._least_ms = math.inf
 
-    def is_free(self, waiting_bytes: int, delivery_ns: int) -> bool:
+    def is_free(self, waiting_bytes: int, delivery_ns: int, rtt_ms: float | None) -> bool:
         """Tell it.
 
         Args:
             waiting_bytes: What waits to be sent.
             delivery_ns: Smoothed time until a frame is reported; 0 for unknown.
+            rtt_ms: Round trip of the last heartbeat, if there was one.
         """
-        self._least_ns = min(self._least_ns or delivery_ns, delivery_ns)
-        return not waiting_bytes and 0 < delivery_ns <= _FREE_DELIVERY * self._least_ns
+        if rtt_ms is not None:
+            self._least_ms = min(self._least_ms, rtt_ms)
+        is_known = delivery_ns > 0 and self._least_ms < math.inf
+        is_soon = delivery_ns / 1e6 <= _FREE_DELIVERY * self._least_ms
+        return not waiting_bytes and is_known and is_soon
 
 
 def encode_timed(session: OutboundSession, raw: bytes, limits: Limits) -> Encoded:

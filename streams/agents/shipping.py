@@ -281,7 +281,7 @@ class Shipping:
         due = time.monotonic() + self._outgoing.flush_ms / 1_000
         raw = encode_batch(ranges, topics.SHIPPED_BYTES_MAX)
         queue = self._streams.scheduler
-        is_free = self._path.is_free(queue.waiting_bytes, queue.delivery_ns)
+        is_free = self._path.is_free(queue.waiting_bytes, queue.delivery_ns, status.rtt_ms)
         limits = Limits(status.rate_bytes_s, is_free)
         encoded = await asyncio.to_thread(encode_timed, session, raw, limits)
         is_behind = any(part.to_offset < self._ends.get(part.partition, 0) for part in ranges)

@@ -29,7 +29,15 @@ def measured(choice: Choice, costs: Costs = COSTS, units: int = 1, raw: bytes = 
 
 
 def test_bytes_are_dear_while_nobody_knows_the_rate() -> None:
-    assert measured(Choice(), units=100) == {(Level.TYPED, Why.DEAR): 100}
+    picks = measured(Choice(), units=100)
+
+    assert picks == {(Level.TYPED, Why.DEAR): 93, (Level.WINDOW, Why.TRY): 7}
+
+
+def test_a_backlog_is_not_tried_while_nobody_knows_the_rate() -> None:
+    picks = measured(Choice(), units=100, raw=RAW * 40)
+
+    assert picks == {(Level.TYPED, Why.DEAR): 100}
 
 
 def test_the_slower_of_core_and_link_decides_and_tries_are_few() -> None:
@@ -59,7 +67,7 @@ def test_a_level_that_became_cheaper_is_found_by_its_tries() -> None:
     measured(choice, {Level.TYPED: (390, 200_000), Level.WINDOW: (400, 8_000)}, 1_000)
     better = {Level.TYPED: (390, 200_000), Level.WINDOW: (100, 8_000)}
 
-    assert measured(choice, better, 2_000)[Level.WINDOW, Why.COST] > 1_000
+    assert measured(choice, better, 6_000)[Level.WINDOW, Why.COST] > 1_000
 
 
 def test_what_is_hardly_cheaper_does_not_take_over() -> None:
@@ -89,6 +97,15 @@ def test_only_cpu_counts_while_the_core_is_what_is_short() -> None:
     assert measured(choice)[Level.WINDOW, Why.CORE] == 1
     choice.is_core_short = False
     assert measured(choice)[Level.TYPED, Why.COST] == 1
+
+
+def test_a_bound_on_the_rate_makes_bytes_dear_whatever_is_short() -> None:
+    choice = Choice(bound_bytes_s=1e5, rate_bytes_s=1e9)
+    measured(choice, units=10)
+
+    assert measured(choice)[Level.TYPED, Why.COST] == 1
+    choice.is_core_short = True
+    assert measured(choice)[Level.TYPED, Why.CORE] == 1
 
 
 def test_a_baseline_that_was_encoded_with_the_first_unit_is_not_charged_to_it() -> None:

@@ -6,6 +6,7 @@ asked for: it takes about what encoding does, or less. Nothing here reads a cloc
 how long encoding took and what the link can carry.
 """
 
+import math
 from bisect import bisect
 from collections import Counter
 from dataclasses import dataclass, field
@@ -23,11 +24,15 @@ _PROBED_BYTES_MIN: Final = 1_024  # smaller units say nothing about what shrinks
 _SKIP_UNITS_MIN: Final = 16
 _SKIP_UNITS_MAX: Final = 1_024
 _REMEMBERED: Final = 1 / 8
+_REMEMBERED_IN_RUN: Final = 1 / 2  # its first units say little
 _SIZES: Final = (4_096, 65_536)  # small units cost more a byte than large ones: apart
-_FIRST_TRIES: Final = 2  # of each level, in each class of size
-_TRIES_COST_MAX: Final = 0.01  # later tries, of all that the flow costs
-_UNMEASURED: Final = 10.0  # times the other level
+_RUN_UNITS: Final = 8  # a level that takes over, or is tried, needs some to get going
+_TRIES_COST_MAX: Final = 0.01  # of all that the flow costs
+_FULL_BYTES: Final = 262_144  # raw; such units have a backlog behind them
 _BETTER: Final = 0.9  # a level has to be so much cheaper to take over
+# What is believed of a level before its first unit, by the other one (benchmarks.hde_share).
+_WINDOW_BYTES: Final = 5.0  # times those of the typed level
+_WINDOW_CPU: Final = 0.04
 
 
 class Why(StrEnum):
@@ -47,22 +52,66 @@ class _Cost:
 
     ns: float = 0.0
     ratio: float = 0.0
-    tries: int = 0
-    units: int = 0
+
+    def learn(self, ratio: float, weight: float) -> None:
+        self.ratio += (ratio - self.ratio) * (weight if self.ratio else 1)
+
+    def report(self, ns: float, weight: float) -> None:
+        self.ns += (ns - self.ns) * (weight if self.ns else 1)
 
 
 @dataclass(slots=True)
 class _Class:
-    """What is known of units of about the same size."""
+    """What is known of units of about the same size.
 
-    costs: dict[Level, _Cost]
+    Attributes:
+        used: The cheaper level, as far as is known.
+        run: The level of the next `left` units, whatever they cost, and why.
+        spent_ns: Cost of all units since the last try.
+        dear_units: Units while nobody knew the rate.
+    """
+
+    typed: _Cost = field(default_factory=_Cost)
+    window: _Cost = field(default_factory=_Cost)
     used: Level = Level.TYPED
-    spent_ns: float = 0.0  # since the last try
+    run: tuple[Level, Why] = (Level.TYPED, Why.TRY)
+    left: int = 0
+    spent_ns: float = 0.0
+    dear_units: int = 0
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether anything is known."""
+        return self.typed.ratio > 0 or self.window.ratio > 0
 
-def _classes() -> list[_Class]:
-    levels = (Level.TYPED, Level.WINDOW)
-    return [_Class({level: _Cost() for level in levels}) for _ in range(len(_SIZES) + 1)]
+    def costs(self, rate_bytes_s: float) -> dict[Level, float]:
+        """Return nanoseconds per raw byte."""
+        typed, window = self.typed, self.window
+        if not window.ratio:
+            window = _Cost(typed.ns * _WINDOW_CPU, typed.ratio * _WINDOW_BYTES)
+        if not typed.ratio:
+            typed = _Cost(window.ns / _WINDOW_CPU, window.ratio / _WINDOW_BYTES)
+        both = {Level.TYPED: typed, Level.WINDOW: window}
+        return {level: max(one.ns, one.ratio * 1e9 / rate_bytes_s) for level, one in both.items()}
+
+    def dear(self, raw_bytes: int) -> tuple[Level, Why]:
+        """Return typed; but the window once, soon, to know it and to let the link show its rate.
+
+        Not while full units wait: a link that is slow would carry those for seconds.
+        """
+        self.dear_units += 1
+        is_measured = self.typed.ns > 0  # without a clock there is nothing to know
+        if self.dear_units == _RUN_UNITS and is_measured:
+            self.begin(Level.WINDOW, Why.TRY)
+        if self.left and raw_bytes < _FULL_BYTES:
+            self.left -= 1
+            return self.run
+        return Level.TYPED, Why.DEAR
+
+    def begin(self, level: Level, why: Why) -> tuple[Level, Why]:
+        """Use a level for some units."""
+        self.run, self.left = (level, why), _RUN_UNITS - 1
+        return self.run
 
 
 @dataclass(slots=True)
@@ -72,30 +121,38 @@ class Choice:
     Args:
         is_compressing: False sends everything raw.
         is_typed: False leaves the typed level out.
+        bound_bytes_s: More than that the link is not taken to carry; 0 for no bound.
 
     Attributes:
         rate_bytes_s: What the link can carry; 0 when nobody knows, then bytes are what is dear.
-        is_core_short: Records wait for the encoder and nothing for or in the link: then CPU is.
+        is_core_short: Records wait for the encoder and nothing for or in the link: then the rate
+            is a lower bound, and only CPU counts, or what the bound leaves.
         why: Of the last choice; `counts` says how often each was one.
     """
 
     is_compressing: bool = True
     is_typed: bool = True
+    bound_bytes_s: float = 0.0
     rate_bytes_s: float = 0.0
     is_core_short: bool = False
     why: Why = Why.OFF
     counts: Counter[Why] = field(default_factory=Counter)
-    _classes: list[_Class] = field(default_factory=_classes)
+    _classes: tuple[_Class, ...] = field(
+        default_factory=lambda: tuple(_Class() for _ in range(len(_SIZES) + 1))
+    )
+    _weight: float = 1.0
     _unshrunk: int = 0
     _skip: int = 0
     _skip_next: int = _SKIP_UNITS_MIN
-    _last: tuple[Level, int] = (Level.RAW, 0)
+    _picked: Level = Level.RAW
+    _worked_bytes: int = 0
 
     def pick(self, raw: bytes) -> Level:
         """Return the level for the next unit."""
-        level, self.why = self._pick(raw)
+        self._weight = _REMEMBERED
+        self._picked, self.why = self._pick(raw)
         self.counts[self.why] += 1
-        return level
+        return self._picked
 
     def _pick(self, raw: bytes) -> tuple[Level, Why]:
         if not self.is_compressing:
@@ -104,35 +161,44 @@ class Choice:
             return Level.RAW, Why.UNSHRUNK
         if not self.is_typed:
             return Level.WINDOW, Why.OFF
-        if not (self.is_core_short or self.rate_bytes_s):
-            return Level.TYPED, Why.DEAR
-        return self._cheaper(self._classes[bisect(_SIZES, len(raw))], len(raw))
+        known = self._classes[bisect(_SIZES, len(raw))]
+        if self.is_core_short and known.is_measured:
+            costs = known.costs(self.bound_bytes_s or math.inf)
+            return min(costs, key=costs.__getitem__), Why.CORE
+        bound = self.bound_bytes_s
+        rate = min(self.rate_bytes_s or bound, bound or self.rate_bytes_s)
+        return self._cheaper(known, len(raw), rate) if rate else known.dear(len(raw))
 
-    def _cheaper(self, known: _Class, raw_bytes: int) -> tuple[Level, Why]:
+    def _cheaper(self, known: _Class, raw_bytes: int, rate: float) -> tuple[Level, Why]:
         """Return the cheaper level, or now and then the other one, to know what it costs."""
-        for level, cost in known.costs.items():
-            if cost.tries < _FIRST_TRIES:
-                cost.tries += 1
-                return level, Why.TRY
-        costs = self._costs(known)
+        if known.left:
+            known.left -= 1
+            self._weight = _REMEMBERED_IN_RUN
+            return known.run
+        if not known.is_measured:
+            return Level.TYPED, Why.TRY
+        costs = known.costs(rate)
         other = Level.WINDOW if known.used is Level.TYPED else Level.TYPED
         if costs[other] < _BETTER * costs[known.used]:
-            known.used, other = other, known.used
+            known.used = other
+            return known.begin(other, Why.COST)
         known.spent_ns += costs[known.used] * raw_bytes
-        if known.spent_ns * _TRIES_COST_MAX >= costs[other] * raw_bytes:
+        if known.spent_ns * _TRIES_COST_MAX >= costs[other] * raw_bytes * _RUN_UNITS:
             known.spent_ns = 0.0
-            return other, Why.TRY
-        return known.used, Why.CORE if self.is_core_short else Why.COST
+            return known.begin(other, Why.TRY)
+        return known.used, Why.COST
 
     def learn(
         self, level: Level, raw_bytes: int, encoded_bytes: int, primed_bytes: int = 0
     ) -> None:
-        """Learn what a unit became; `primed_bytes` were encoded with it, but are not sent."""
-        self._last = (level, raw_bytes + primed_bytes)
-        cost = self._cost(level, raw_bytes)
+        """Learn what a unit became; `primed_bytes` were encoded with it, but are not sent.
+
+        What a level could not take is charged to it as it went: it is no better then.
+        """
+        self._worked_bytes = raw_bytes + primed_bytes
+        cost = self._cost(raw_bytes)
         if cost is not None:
-            cost.units += 1
-            cost.ratio = _blend(cost.ratio, encoded_bytes / raw_bytes, cost.units)
+            cost.learn(encoded_bytes / raw_bytes, self._weight)
         if level is not Level.RAW and raw_bytes >= _PROBED_BYTES_MIN:
             shrinks = encoded_bytes * _SHRINKS < raw_bytes
             self._unshrunk = 0 if shrinks else self._unshrunk + 1
@@ -141,23 +207,15 @@ class Choice:
 
     def report(self, encode_ns: int) -> None:
         """Learn how much CPU the last unit took."""
-        level, worked_bytes = self._last
-        cost = self._cost(level, worked_bytes)
+        cost = self._cost(self._worked_bytes)
         if cost is not None:
-            cost.ns = _blend(cost.ns, encode_ns / worked_bytes, cost.units)
+            cost.report(encode_ns / self._worked_bytes, self._weight)
 
-    def _cost(self, level: Level, raw_bytes: int) -> _Cost | None:
-        return self._classes[bisect(_SIZES, raw_bytes)].costs.get(level) if raw_bytes else None
-
-    def _costs(self, known: _Class) -> dict[Level, float]:
-        """Return nanoseconds per raw byte; a level that no unit could take is taken for dear."""
-        found = {level: self._ns_per_byte(cost) for level, cost in known.costs.items()}
-        return {level: ns or _UNMEASURED * max(found.values()) for level, ns in found.items()}
-
-    def _ns_per_byte(self, cost: _Cost) -> float:
-        if self.is_core_short:
-            return cost.ns
-        return max(cost.ns, cost.ratio * 1e9 / self.rate_bytes_s)
+    def _cost(self, raw_bytes: int) -> _Cost | None:
+        if self._picked is Level.RAW or not raw_bytes:
+            return None
+        known = self._classes[bisect(_SIZES, raw_bytes)]
+        return known.typed if self._picked is Level.TYPED else known.window
 
     def _is_unshrunk(self, raw: bytes) -> bool:
         """Tell whether raw bytes had better stay raw; now and then a sample is tried."""
@@ -174,8 +232,3 @@ class Choice:
         self._skip = self._skip_next
         self._skip_next = min(2 * self._skip_next, _SKIP_UNITS_MAX)
         return True
-
-
-def _blend(old: float, new: float, count: int) -> float:
-    """Return the mean of the first eight, and then a mean in which the old ones fade."""
-    return old + (new - old) * max(_REMEMBERED, 1 / max(1, count))

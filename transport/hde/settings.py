@@ -17,7 +17,7 @@ class FlowSettings:
         window_log: Window size as a power of two.
         is_typed: Use the typed level where it pays.
         memory_bytes: What the typed level may remember, on each end.
-        rate_bytes_s: What the link can carry, 0 when nobody knows; see `choice`.
+        rate_bytes_s: More than that a link is not taken to carry, 0 for no bound; see `choice`.
     """
 
     level: int = LEVEL

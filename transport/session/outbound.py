@@ -112,12 +112,11 @@ class OutboundSession(ControlConnection):
         """Tell, before a unit, what holds the flow up: the choice of a level goes by it.
 
         Args:
-            rate_bytes_s: What the link can carry, 0 if unknown; a rate in the settings bounds it.
+            rate_bytes_s: What the link can carry, 0 if unknown.
             is_core_short: Records wait for the encoder, and nothing for the link or inside it.
         """
-        choice, bound = self._encoder.choice, self.settings.flow.rate_bytes_s
-        choice.rate_bytes_s = min(rate_bytes_s or bound, bound or rate_bytes_s)
-        choice.is_core_short = is_core_short
+        choice = self._encoder.choice
+        choice.rate_bytes_s, choice.is_core_short = rate_bytes_s, is_core_short
 
     def report_encoding(self, encode_ns: int) -> Why:
         """Tell how much CPU the last unit took; returns why it got its level."""
