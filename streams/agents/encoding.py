@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from transport.aio.receiving import REPORT_AGAIN_S
 from transport.hde.account import Encoded
 from transport.hde.dictionary import Dictionaries
 from transport.session.events import Unit
@@ -54,7 +55,7 @@ class PathWatch:
         if rtt_ms is not None:
             self._least_ms = min(self._least_ms, rtt_ms)
         is_known = delivery_ns > 0 and self._least_ms < math.inf
-        is_soon = delivery_ns / 1e6 <= _FREE_DELIVERY * self._least_ms
+        is_soon = delivery_ns / 1e6 <= _FREE_DELIVERY * self._least_ms + 1_000 * REPORT_AGAIN_S
         return not waiting_bytes and is_known and is_soon
 
 
