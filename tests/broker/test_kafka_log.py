@@ -6,9 +6,7 @@ The contract itself is `tests/contracts/test_log.py`.
 import asyncio
 import contextlib
 import dataclasses
-import os
 import random
-import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -33,6 +31,7 @@ from schemas.errors import (
 )
 from schemas.partitioning import partition_of
 from streams.topics import TopicSettings, topic_specs
+from tests.faults.signals import paused
 from tests.support.clusters import OnKafka, flat, new_topic, take, values
 from tests.support.kafka import free_port, unique_topic
 from tests.support.waiting import until
@@ -347,13 +346,10 @@ async def test_a_frozen_broker_leaves_the_outcome_open(victim: KafkaBroker) -> N
     topic = await new_topic(log)
     await log.append(topic, 0, values("a"))
     assert victim.pid is not None
-    os.kill(victim.pid, signal.SIGSTOP)
-    try:
+    with paused(victim.pid):
         async with asyncio.timeout(30):
             with pytest.raises(OutcomeUnknownError):
                 await log.append(topic, 0, values("b"))
-    finally:
-        os.kill(victim.pid, signal.SIGCONT)
     await log.append(topic, 0, values("c"))
 
     found = list((await whole(victim, topic)).values())

@@ -1,8 +1,6 @@
 """Several nodes in each region: partitions shared, moved, handed over; readers ask anyone."""
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,6 +14,7 @@ from dwcp.demo.node import NodeProcess
 from schemas.errors import NodeError
 from streams.replication import read_origin
 from streams.topics import REPLICA
+from tests.faults.signals import pause, resume
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
@@ -187,11 +186,11 @@ async def test_a_zombie_that_wakes_up_is_shut_out_and_joins_again(
     pid = second.process.pid
     second_before = await ownership(second)
     writing = asyncio.ensure_future(write(east, "d/", 400, 2))
-    os.kill(pid, signal.SIGSTOP)
+    pause(pid)
     await until_shared([first], 4)
     await writing
     await write(east, "d/", 400, 3)
-    os.kill(pid, signal.SIGCONT)
+    resume(pid)
     await until_shared(west.nodes, 2, 2)
     for node in west.nodes:
         await until_all(node, "d/", 400, 3)
