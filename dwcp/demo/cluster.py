@@ -113,12 +113,15 @@ class DemoRegion:
     def _config(self) -> dict[str, Any]:
         state = {"partition_count": self._settings.partition_count, "snapshot_interval_s": 10}
         more = self._settings.node_config
+        # TCP ends at our shaper and finds the way there fast: what the link carries has to be told.
+        hde = {"rate_mbit_s": (self._settings.rate_bytes_per_s or 0.0) / 125_000}
         return {
             **more,
             "region": self.name,
             "cluster": CLUSTER,
             "kafka": {"bootstrap": self.broker.bootstrap, **more.get("kafka", {})},
             "state": {**state, **more.get("state", {})},
+            "hde": {**hde, **more.get("hde", {})},
             "link": {**self._encryption(), **more.get("link", {})},
             "peers": {r: a if len(a) > 1 else a[0] for r, a in self.peers.items()},
         }
