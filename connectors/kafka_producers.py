@@ -56,8 +56,11 @@ async def drop_producer(producer: AIOKafkaProducer) -> None:
     sending.cancel()
     await asyncio.wait({sending})
     _give_up(producer)
-    with mapped("stop the producer"):
-        await producer.stop()
+    try:
+        with mapped("stop the producer"):
+            await producer.stop()
+    finally:
+        _end_waiting(producer)
 
 
 def _give_up(producer: AIOKafkaProducer) -> None:
@@ -72,3 +75,20 @@ def _give_up(producer: AIOKafkaProducer) -> None:
     for batch in held:  # seen; who still wants to know was told, and asyncio need not complain
         batch.future.exception()
         batch._drain_waiter.exception()  # noqa: SLF001
+
+
+def _end_waiting(producer: AIOKafkaProducer) -> None:
+    """Fail those who wait for a topic that the broker does not name just now.
+
+    The client asks on and on, and nobody answers any more: they would wait for ever.
+    """
+    client = producer.client
+
+    def force_metadata_update() -> None:
+        raise errors.ProducerClosed
+
+    client.force_metadata_update = force_metadata_update
+    waiting = client._md_update_fut  # noqa: SLF001 - there is no public way
+    if waiting is not None and not waiting.done():
+        waiting.set_exception(errors.ProducerClosed())
+        waiting.exception()  # seen: perhaps nobody waits

@@ -370,3 +370,21 @@ async def test_closing_does_not_wait_for_a_dead_broker(victim: KafkaBroker) -> N
         with pytest.raises(LogError):
             await appending
     await victim.start()
+
+
+async def test_an_append_to_a_topic_that_nobody_names_ends_when_its_writer_is_closed(
+    victim: KafkaBroker,
+) -> None:
+    """As after a restart, when the broker answers before it has read its topics."""
+    log = KafkaLog({"bootstrap_servers": victim.bootstrap, "request_timeout_ms": 30_000})
+    topic = unique_topic("unnamed")
+    log._limits[topic] = 1 << 20  # so that it is the producer who asks for the topic
+    writer = await log.open_writer(unique_topic("writer"))
+    appending = asyncio.ensure_future(writer.append(topic, 0, values("a")))
+    await until(lambda: topic in writer._producer.client._topics, 10, "it waits for the topic")
+
+    async with asyncio.timeout(10):
+        await writer.close()
+        with pytest.raises(LogUnavailableError):
+            await appending
+    await log.close()
