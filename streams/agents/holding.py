@@ -63,6 +63,7 @@ class Holding:
         self._log = log_
         self._logs: dict[str, str] = {}
         self._standing: dict[int, set[int]] = {}
+        self._snapshotting = asyncio.Lock()
         self._manifest: tuple[int, dict[str, int]] = (0, {})
 
     @property
@@ -103,9 +104,16 @@ class Holding:
     async def snapshot(self, is_burying: Callable[[], bool]) -> int:
         """Write what changed since the last snapshot; returns the number of records written.
 
+        One at a time: the manifest of a second one would cover buckets that the first has taken
+        and, should it be cancelled, never writes.
+
         A bucket that is written while a dead letter is under way could say after a crash that the
         refused change was folded: then the snapshot ends early, and the next one goes on.
         """
+        async with self._snapshotting:
+            return await self._snapshot(is_burying)
+
+    async def _snapshot(self, is_burying: Callable[[], bool]) -> int:
         state, place = self.state, self._place()
         if not state.dirty and self._manifest == place:
             return 0

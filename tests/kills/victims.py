@@ -18,7 +18,7 @@ from tests.faults.schedule import Fault, Strike
 from tests.faults.signals import pause, resume
 from tests.support.waiting import pause_s
 
-START_ATTEMPTS: Final = 8
+START_S: Final = 180.0  # of tries: its broker may be away, killed more than once
 _WATCH_S: Final = 1.0
 _RESET_BYTES_MAX: Final = 20_000
 
@@ -123,7 +123,8 @@ class Victims:
 
     async def _start(self, region: DemoRegion, number: int) -> None:
         node = region.nodes[number]
-        for _ in range(START_ATTEMPTS):
+        deadline_s = time.monotonic() + START_S
+        while time.monotonic() < deadline_s:
             try:
                 await region.start_node(number)
             except NodeError as error:
@@ -133,7 +134,7 @@ class Victims:
                 await node.stop()
             else:
                 return
-        raise NodeError(f"{node.name} did not start {START_ATTEMPTS} times:\n{node.last_words()}")
+        raise NodeError(f"{node.name} did not start for {START_S:g} s:\n{node.last_words()}")
 
     async def _down_and_up(
         self, strike: Strike, end: Awaitable[object], start: Callable[[], Awaitable[None]]

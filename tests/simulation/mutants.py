@@ -331,7 +331,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "manifest read after the buckets",
-        f"{_HOLDING}.snapshot",
+        f"{_HOLDING}._snapshot",
         "[NewRecord(MANIFEST_KEY, manifest)]",
         "[NewRecord(MANIFEST_KEY, encode_manifest("
         "state, self._region, self.positions[topics.REPLICA]))]",
