@@ -10,17 +10,12 @@ time from append to append, ms, of each record stamped since then; `mark` of the
 """
 
 import asyncio
-import logging
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 from typing import Any, Final
 
-import structlog
-
-from benchmarks.link.encryption import CLUSTER, link_tls
+from benchmarks.link.node_ends import node_region, run_end, taking_region
 from benchmarks.link.worker import answer_marks
 from connectors.log import NewRecord
 from dwcp.config import HdeConfig, LinkConfig
@@ -46,9 +41,7 @@ LINK: Final = LinkConfig()
 
 async def take(host: str) -> None:
     """Take a log in until the parent ends."""
-    region = _region("b")
-    port = region.address.rpartition(":")[2]
-    region.address = f"{host}:{port}"
+    region, port = taking_region(host)
     seen: list[tuple[int, float]] = []
 
     def delays(words: list[str]) -> dict[str, Any]:
@@ -56,7 +49,7 @@ async def take(host: str) -> None:
         return {"delays": [at - told for told, at in seen if told >= since_ms]}
 
     async with region.listening(session_settings(LINK, HdeConfig(), Dictionaries(0))):
-        answer_marks({"port": int(port)}, dict, {"delays": delays})
+        answer_marks({"port": port}, dict, {"delays": delays})
         async for ranges in region.log.tail(
             topics.REPLICA, dict.fromkeys(range(PARTITION_COUNT), 0)
         ):
@@ -66,7 +59,7 @@ async def take(host: str) -> None:
 
 async def give(host: str, port: str, changes_per_s: str, seconds: str, *levels: str) -> None:
     """Ship what is appended until the parent ends."""
-    region = _region("a")
+    region = node_region("a")
     is_typed, rate_mbit_s = levels
     batches_per_s = int(changes_per_s) / BATCH
     values = list(islice(_values(), int(float(seconds) * batches_per_s)))
@@ -109,21 +102,5 @@ def _values() -> Iterator[bytes]:
         yield encode_event("StateBatch", {"producer": "bench", "changes": changes})
 
 
-def _region(name: str) -> Region:
-    region = Region(name)
-    region.tls = link_tls(name)
-    region.identity = replace(region.identity, cluster_id=CLUSTER)
-    return region
-
-
-async def main(role: str, *words: str) -> None:
-    """Run one end."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    await (take(*words) if role == "take" else give(*words))
-
-
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    run_end(take, give)

@@ -10,16 +10,11 @@ then, repeated ones too, and the records that its log held; `mark` gives session
 """
 
 import asyncio
-import logging
 import os
-import sys
 import time
-from dataclasses import replace
 from typing import Any, Final
 
-import structlog
-
-from benchmarks.link.encryption import CLUSTER, link_tls
+from benchmarks.link.node_ends import node_region, run_end, taking_region
 from benchmarks.link.worker import answer_marks
 from connectors.log import NewRecord
 from dwcp.config import LinkConfig
@@ -27,7 +22,7 @@ from dwcp.link_settings import stream_limits, stream_settings
 from streams import topics
 from streams.agents.receiver import Receiver
 from streams.agents.steering import LinkSteering, Steered
-from tests.support.links import PARTITION_COUNT, Region, shipping
+from tests.support.links import PARTITION_COUNT, shipping
 from transport.aio.receiving import ReceiveStream
 from transport.hde.settings import FlowSettings
 from transport.session.events import LinkSettings
@@ -47,16 +42,14 @@ READ: Final[dict[ReceiveStream, int]] = {}  # bytes, of every stream so far
 
 async def take(host: str) -> None:
     """Take a log in until the parent ends."""
-    region = _region("b")
-    port = region.address.rpartition(":")[2]
-    region.address = f"{host}:{port}"
+    region, port = taking_region(host)
     seen: list[tuple[float, int, int]] = []
     async with region.listening(SETTINGS) as receiver:
 
         def snapshot() -> dict[str, Any]:
             return {"sessions": sum(status.sessions for status in receiver.status.values())}
 
-        answer_marks({"port": int(port)}, snapshot, {"arrivals": lambda _: {"arrivals": seen}})
+        answer_marks({"port": port}, snapshot, {"arrivals": lambda _: {"arrivals": seen}})
         while True:
             _look(receiver, seen)
             await asyncio.sleep(LOOK_S)
@@ -74,7 +67,7 @@ def _look(receiver: Receiver, seen: list[tuple[float, int, int]]) -> None:
 
 async def give(host: str, port: str, mib: str) -> None:
     """Ship a log until the parent ends."""
-    region = _region("a")
+    region = node_region("a")
     pool = [os.urandom(RECORD_BYTES) for _ in range(POOL)]
     for partition in range(PARTITION_COUNT):
         count = (int(mib) << 20) // RECORD_BYTES // PARTITION_COUNT
@@ -94,21 +87,5 @@ async def give(host: str, port: str, mib: str) -> None:
         await asyncio.Event().wait()
 
 
-def _region(name: str) -> Region:
-    region = Region(name)
-    region.tls = link_tls(name)
-    region.identity = replace(region.identity, cluster_id=CLUSTER)
-    return region
-
-
-async def main(role: str, *words: str) -> None:
-    """Run one end."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    await (take(*words) if role == "take" else give(*words))
-
-
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    run_end(take, give)

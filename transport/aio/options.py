@@ -76,8 +76,9 @@ def tune(connection: socket.socket, options: SocketOptions) -> Granted:
         for name, option, value in wanted
         if option is None or not _set(connection, tcp, option, value)
     ]
-    if askable_send_buffer_bytes() > grown_send_buffer_bytes_max():
-        _set(connection, socket.SOL_SOCKET, socket.SO_SNDBUF, askable_send_buffer_bytes() // 2)
+    askable = askable_send_buffer_bytes()
+    if askable > grown_send_buffer_bytes_max():
+        _set(connection, socket.SOL_SOCKET, socket.SO_SNDBUF, askable // 2)
     if not any(_set_congestion(connection, name) for name in options.congestion_control):
         missing += ["TCP_CONGESTION"] if options.congestion_control else []
     if _MAX_PACING_RATE is None:
