@@ -1,6 +1,9 @@
 """The typed level gives every byte back, whatever is sent, forgotten, lost or damaged."""
 
+import json
 import random
+import struct
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +21,8 @@ from tests.support.changes import ChangeDice
 from transport.hde.flow import FlowDecoder, FlowEncoder
 from transport.hde.settings import FlowSettings
 from transport.hde.typed.batch import read_batch, write_batch
+from transport.hde.typed.decoder import TypedDecoder
+from transport.hde.typed.encoder import TypedEncoder
 from transport.hde.typed.templates import Templates
 from transport.hde.unit import Level, read_unit_header, unit_bytes_max
 
@@ -165,6 +170,30 @@ def test_what_is_no_batch_travels_through_the_window() -> None:
 
     assert read_unit_header(unit).codec == Level.WINDOW
     assert decoder.decode(unit) == raw
+
+
+def test_a_text_that_is_repeated_beyond_the_size_of_the_unit_is_refused_before_it_is_made() -> None:
+    short, sizes = b"t" * 200, struct.Struct("!5I")
+    document = json.dumps([short.decode()] * 4_000)
+    change = {**ChangeDice(1).change(), "operation": "put", "document": document, "deltas": []}
+    value = encode_event("StateChange", change)
+    records = [LogRecord(at, 1, None, value, ()) for at in range(2)]  # the second has a shape
+    batch = read_batch(encode_batch([RecordRange(0, 0, 2, records)], LIMIT), Templates())
+    assert batch is not None
+    content, beside, _ = TypedEncoder(1 << 24).encode(batch)
+    text_bytes = sizes.unpack_from(content)[4]
+    head, texts = content[sizes.size : -text_bytes], content[-text_bytes:]
+    before, after = texts.rsplit(short, 1)
+    texts = before + 1_000 * short + after
+    content = sizes.pack(*sizes.unpack_from(content)[:4], len(texts)) + head + texts
+
+    tracemalloc.start()
+    with pytest.raises(BadUnitError, match="grows beyond what it says"):
+        TypedDecoder(1 << 24).decode(content, beside, 1 << 20)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak_bytes < 1 << 24  # joined it would be 800 MB
 
 
 def test_a_flow_that_wants_to_remember_more_than_we_allow_is_refused() -> None:

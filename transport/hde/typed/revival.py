@@ -128,6 +128,9 @@ class ContentReader:
             if b"\0" in leaf:
                 raise BadUnitError("a leaf with a zero")
             leaves[at] = last = leaf
+        # Before they are joined: a unit can repeat a long text for a byte each time.
+        if sum(map(len, leaves)) > self._left_bytes:
+            raise BadUnitError("a unit that grows beyond what it says")
         self._memory.keep_document(entity, shape, leaves)
         self._memory.charge_steps(entity, step_count)
         return join(shape, leaves)
