@@ -68,6 +68,7 @@ class Flow:
         )
         self._changes = ChangeDice(seed, dice.choice((4, 40)))
         self._ticks = 0
+        self._refused_epochs = 0
         self._ours, self._theirs = Dictionaries(0), Dictionaries(0)
         baseline = self._raw() if dice.random() < 0.5 else b""
         self._baselines = {content_hash(baseline): baseline} if dice.random() < 0.5 else {}
@@ -81,9 +82,10 @@ class Flow:
         # A flow leaves the typed level out after its third refusal: some have fewer.
         self._fault_share = dice.choice((0.04, 0.04, 0.3))
         self._next: tuple[int, int] | None = (0, 0)  # epoch and number that can be read
+        # A damaged unit may give the right bytes, and leave a window that reads no other.
+        self._is_tainted = False
         self._due_units = 0  # until the sender learns that a unit was refused
         self._carried: set[int] = set()  # in this epoch
-        self._refused_epochs = 0
 
     def run(self) -> None:
         """Send units under fire, then some in peace.
@@ -107,6 +109,8 @@ class Flow:
         """Have a new dictionary: zstd takes any bytes for one."""
         said = b"".join(self._raw() for _ in range(3))[:3_000]
         self._ours.newest = self._ours.hold(said + self.dice.randbytes(8))
+        # This one may be refused, too.
+        self._refused_epochs = max(0, self._refused_epochs - 1)
 
     def forget_dictionaries(self) -> None:
         """Let the peer lose its dictionaries, as a restart does."""
@@ -175,7 +179,8 @@ class Flow:
         """Let the reading end read, and compare with what it has to do."""
         place = header.epoch, header.number
         is_damaged = unit is not sent
-        must = not is_damaged and (self._holds(header) if header.is_key else place == self._next)
+        is_next = place == self._next and not self._is_tainted
+        must = not is_damaged and (self._holds(header) if header.is_key else is_next)
         before = self._theirs.names()
         result = _decoded(self._decoder.decode, unit)
         if result is None:
@@ -187,10 +192,11 @@ class Flow:
             return
         if result != raw:
             raise Violation("never other bytes", header)
-        if not must and not is_damaged:
+        if not must and not is_damaged and not self._is_tainted:
             raise Violation("units are read once, in order", f"{header}, not {self._next}")
         self._next = header.epoch, header.number + 1
         self._refused_epochs = 0
+        self._is_tainted = is_damaged or (self._is_tainted and not header.is_key)
         self._check_held(header, is_damaged=is_damaged)
 
     def _count_refusal(self, header: UnitHeader, *, is_damaged: bool) -> None:
@@ -217,7 +223,7 @@ class Flow:
         for held in (self._ours, self._theirs):
             if len(held.names()) > DICTIONARIES_HELD_MAX:
                 raise Violation("a node holds few dictionaries", len(held.names()))
-        if header.codec == Level.TYPED:
+        if header.codec == Level.TYPED and not self._is_tainted:
             self._check_memory(self._encoder._typed, self._decoder._typed)
 
     def _check_memory(self, *ends: Any) -> None:
