@@ -26,7 +26,8 @@ Examples:
   dwcp hde bench --input documents.jsonl
   dwcp hde bench --stream synthetic-pod --events 20000 --json
   dwcp hde bench --blobs --repeats 5
-  dwcp hde bench --topic orders --bootstrap 127.0.0.1:9092
+  dwcp hde bench --input orders.avro --key customer.id
+  dwcp hde bench --topic orders --schema order.avsc --bootstrap 127.0.0.1:9092
   dwcp hde stream vm --out vm.jsonl
   dwcp hde baseline --url http://127.0.0.1:6066
 """
@@ -55,7 +56,18 @@ def stream_options(command: Any) -> Any:
 @hde.command()
 @click.option("--input", "path", help="JSONL (.gz too), an Avro container file, or - for stdin.")
 @click.option("--stream", help="vm, node, pod, synthetic-vm, synthetic-node or synthetic-pod.")
+@click.option(
+    "--key",
+    help="Of records of any schema in a container: the field (dots inside) that is the key.  "
+    "[default: none, all are one history]",
+)
 @click.option("--topic", help="A Kafka topic; reads what it holds now.")
+@click.option(
+    "--schema",
+    "schemas",
+    multiple=True,
+    help="Of --topic: file with the Avro schema of its records; may be given again.",
+)
 @click.option("--bootstrap", default="127.0.0.1:9092", show_default=True, help="Of --topic.")
 @click.option("--blobs", is_flag=True, help="Whole objects against an old copy, made from --seed.")
 @click.option("--old", help="A file: the old copy of --new.")
@@ -202,11 +214,14 @@ def _source(chosen: dict[str, Any]) -> "Source":
     named = {name: chosen[name] for name in ("path", "stream", "topic") if chosen[name]}
     if len(named) != 1:
         raise click.UsageError("give one of --input, --stream and --topic")
+    for option, needed in (("key", "path"), ("schemas", "topic")):
+        if chosen[option] and needed not in named:
+            raise click.UsageError("--key belongs to --input, --schema to --topic")
     if "path" in named:
-        return file_source(named["path"], chosen["events"])
+        return file_source(named["path"], chosen["events"], chosen["key"])
     if "topic" in named:
         count = chosen["events"] or _TOPIC_EVENTS_MAX
-        return topic_source(chosen["bootstrap"], named["topic"], count)
+        return topic_source(chosen["bootstrap"], named["topic"], count, chosen["schemas"])
     plan = _plan(chosen)
     name = named["stream"]
     open_stream(name, plan)  # a wrong name is told before anything runs

@@ -13,6 +13,7 @@ from dwcp.hde.packing import Packer, Unit
 from dwcp.hde.rows import LaneRun, make_rows
 from dwcp.machine import machine
 from schemas.errors import ConfigError
+from transport.hde.typed.records import FindSchema
 
 CHUNK_EVENTS: Final = 2_000
 CHUNK_BYTES: Final = 16 << 20
@@ -47,7 +48,7 @@ def run_bench(
     """
     passes: list[_Pass] = []
     for _ in range(repeats):
-        one = _Pass(batches)
+        one = _Pass(batches, source.schemas.get)
         one.run(source, progress)
         passes.append(one)
     if not passes[0].event_count:
@@ -67,9 +68,10 @@ def run_bench(
 class _Pass:
     """One pass of all lanes through the input."""
 
-    def __init__(self, batches: Sequence[int | str]) -> None:
-        self.runs = [LaneRun(lane, lane.make()) for lane in lanes(batches)]
-        self.firsts = [LaneRun(lane, lane.make()) for lane in lanes([SNAPSHOT_BATCH])]
+    def __init__(self, batches: Sequence[int | str], find_schema: FindSchema) -> None:
+        self.runs = [LaneRun(lane, lane.make()) for lane in lanes(batches, find_schema)]
+        firsts = lanes([SNAPSHOT_BATCH], find_schema)
+        self.firsts = [LaneRun(lane, lane.make()) for lane in firsts]
         self._packers = {batch: _packer(batch) for batch in batches}
         self._first_packer = Packer(SNAPSHOT_BATCH)
         self._seen: set[str] = set()

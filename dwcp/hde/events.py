@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from dwcp.demo.inputs import EntityDocument
 from dwcp.hde.streams import Stream
@@ -44,10 +44,11 @@ class Source:
     Args:
         name: Names the input for people.
         events: Makes the events, feeding the hash with every byte it reads.
+        has_floor: `Event.floor_bits` means something.
+        schemas: Of strangers' records, by fingerprint; may be filled while they are read.
 
     Attributes:
         sha256: Of the input, once it was read to its end.
-        has_floor: `Event.floor_bits` means something.
     """
 
     def __init__(
@@ -56,9 +57,11 @@ class Source:
         events: "Callable[[hashlib._Hash], Iterator[Event]]",
         *,
         has_floor: bool = False,
+        schemas: dict[bytes, Any] | None = None,
     ) -> None:
         self.name = name
         self.has_floor = has_floor
+        self.schemas: dict[bytes, Any] = {} if schemas is None else schemas
         self._events = events
         self.sha256 = ""
 

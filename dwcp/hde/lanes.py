@@ -8,6 +8,7 @@ import zstandard
 
 from transport.hde.flow import FlowDecoder, FlowEncoder
 from transport.hde.settings import FlowSettings
+from transport.hde.typed.records import FindSchema
 from transport.hde.window import LEVEL
 
 BATCH_BYTES: Final = "512 KiB"
@@ -49,8 +50,11 @@ class Lane(NamedTuple):
 class FlowCodec:
     """A flow of ours, both ends."""
 
-    def __init__(self, level: int, *, is_typed: bool = False) -> None:
-        self._encoder = FlowEncoder(FlowSettings(level, is_typed=is_typed))
+    def __init__(
+        self, level: int, *, is_typed: bool = False, find_schema: FindSchema | None = None
+    ) -> None:
+        settings = FlowSettings(level, is_typed=is_typed)
+        self._encoder = FlowEncoder(settings, find_schema=find_schema)
         self._decoder = FlowDecoder(UNIT_BYTES_MAX)
 
     def encode(self, raw: bytes) -> bytes:
@@ -78,11 +82,13 @@ class ZstdCodec:
         return self._decompressor.decompress(encoded)
 
 
-def lanes(batches: Sequence[int | str] = BATCHES) -> Iterator[Lane]:
-    """Yield the rows of the table for these batches."""
+def lanes(
+    batches: Sequence[int | str] = BATCHES, find_schema: FindSchema | None = None
+) -> Iterator[Lane]:
+    """Yield the rows of the table for these batches; schemas are of strangers' records."""
     for batch in batches:
         yield Lane(WINDOW, batch, is_rival=False, make=partial(FlowCodec, LEVEL))
-        typed = partial(FlowCodec, LEVEL, is_typed=True)
+        typed = partial(FlowCodec, LEVEL, is_typed=True, find_schema=find_schema)
         yield Lane("H3 in H4", batch, is_rival=False, make=typed)
         for level in RIVAL_LEVELS:
             yield Lane(f"zstd-{level}", batch, is_rival=True, make=partial(ZstdCodec, level))

@@ -8,6 +8,7 @@ from typing import Final
 
 from schemas.errors import BadUnitError
 from tests.support.changes import ChangeDice
+from tests.support.records import RecordDice
 from transport.hde.flow import FlowDecoder, FlowEncoder
 from transport.hde.settings import FlowSettings
 from transport.hde.unit import FLAG_KEY, HEADER, Level
@@ -58,17 +59,26 @@ def work(task: tuple[int, int]) -> tuple[Report, float]:
 def run(seed: int, count: int, report: Report) -> None:
     """Damage so many units of one seed."""
     dice = random.Random(seed)
-    flows: list[list[Sent]] = []
-    for number in range(_FLOWS):
-        encoder = FlowEncoder(SETTINGS)
-        raws = list(ChangeDice(seed * _FLOWS + number, 4).units(2, changes_max=3))
-        flows.append([(encoder.encode(raw), raw) for raw in raws])
+    flows = [
+        _flow(seed * _FLOWS + number, has_strangers=number % 3 == 0) for number in range(_FLOWS)
+    ]
     for at in range(count):
         decoder = FlowDecoder(RAW_BYTES_MAX, SETTINGS)
         known, damaged, allowed = _case(dice, flows)
         for good, expected in known:
             assert decoder.decode(good) == expected
         _judge(decoder, damaged, allowed, f"seed {seed}, unit {at}", report)
+
+
+def _flow(seed: int, *, has_strangers: bool) -> list[Sent]:
+    """Return two units of our changes, or of strangers' records."""
+    if has_strangers:
+        records = RecordDice(seed, 2)
+        encoder = FlowEncoder(SETTINGS, find_schema=records.schemas.get)
+        return [(encoder.encode(raw), raw) for raw in records.units(2, records_max=12)]
+    encoder = FlowEncoder(SETTINGS)
+    raws = ChangeDice(seed, 4).units(2, changes_max=3)
+    return [(encoder.encode(raw), raw) for raw in raws]
 
 
 def _case(dice: random.Random, flows: list[list[Sent]]) -> tuple[list[Sent], bytes, list[bytes]]:

@@ -57,6 +57,12 @@ FLOWING: Final = (
         "joined is not None",
     ),
     Mutant(
+        "records: what would not come back is cut",
+        f"{_TYPED}.records:RecordCutter.cut",
+        "cut.leaves) == body",
+        "cut.leaves) != b'no'",
+    ),
+    Mutant(
         "what was decoded is not compared with its hash",
         "transport.hde.unit:check_raw",
         "or header.raw_hash != _bound_hash(",

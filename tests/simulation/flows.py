@@ -17,6 +17,7 @@ from schemas.registry import encode_event
 from streams.replication import encode_batch
 from tests.simulation.violation import Violation, broken_promise
 from tests.support.changes import ChangeDice
+from tests.support.records import RecordDice
 from transport.hde.dictionary import Dictionaries
 from transport.hde.flow import FlowDecoder, FlowEncoder
 from transport.hde.settings import FlowSettings
@@ -67,6 +68,9 @@ class Flow:
             memory_bytes=1 << 20,
         )
         self._changes = ChangeDice(seed, dice.choice((4, 40)))
+        self._strangers = Random(f"{seed} strangers")
+        self._stranger_share = self._strangers.choice((0, 0, 0.3, 0.8))
+        self._records = RecordDice(seed, 4)
         self._ticks = 0
         self._refused_epochs = 0
         self._ours, self._theirs = Dictionaries(0), Dictionaries(0)
@@ -76,7 +80,8 @@ class Flow:
             self.train()
         if dice.random() < 0.5:
             self._theirs.hold(self._ours.get(self._ours.newest) or b"none")
-        self._encoder = FlowEncoder(self._settings, self._ours, baseline)
+        find_schema = self._records.schemas.get
+        self._encoder = FlowEncoder(self._settings, self._ours, baseline, find_schema)
         self._decoder = self._reader(RAW_BYTES_MAX, self._theirs)
         self._weights = [dice.choice((0, 0, 1, 3)) for _ in ACTS]
         # A flow leaves the typed level out after its third refusal: some have fewer.
@@ -120,6 +125,8 @@ class Flow:
     def _raw(self) -> bytes:
         if self._is_large:
             return self._counters([self.dice.randrange(4_000) for _ in range(100)])
+        if self._strangers.random() < self._stranger_share:
+            return self._records.unit(20)
         if self.dice.random() < 0.3:
             return self._counters(range(5))
         return self._changes.unit(self.dice.choice((1, 6, 6, 20)))

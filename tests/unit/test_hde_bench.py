@@ -39,6 +39,8 @@ KEYS = {
     "share_of_window",
 }
 
+METER = [{"name": "id", "type": "long"}, {"name": "name", "type": "string"}]
+
 STRANGE: list[dict[str, Any]] = [
     {"time_ms": 5, "entity": "a", "type": "x", "document": {"k": 1, "ü\n\u2028": "🜁", "d": {}}},
     {"time_ms": 4, "entity": "b", "type": "y", "document": {"k": [1, [2.5e300, None, []]], "": 0}},
@@ -164,6 +166,56 @@ def test_a_container_of_a_stranger_gives_its_records(tmp_path: Path) -> None:
 
     assert report["events"] == 5
     assert report["first_snapshot"] == []  # nobody knows what an entity is here
+
+
+READING = {
+    "type": "record",
+    "name": "site.Reading",
+    "fields": [
+        {"name": "meter", "type": {"type": "record", "name": "site.Meter", "fields": METER}},
+        {"name": "total", "type": "long"},
+        {"name": "load", "type": ["null", "double"]},
+    ],
+}
+
+
+def readings() -> list[Any]:
+    return [
+        {"meter": {"id": at % 50, "name": f"m{at % 50}"}, "total": at * 1_000, "load": at % 9 / 10}
+        for at in range(2_000)
+    ]
+
+
+def test_a_container_with_a_key_has_entities_and_typed_deltas(tmp_path: Path) -> None:
+    path = container(tmp_path / "readings.avro", READING, readings())
+
+    report = report_of(bench("--input", path, "--key", "meter.id", "--batch", "100"))
+
+    assert report["entities"] == 50
+    _, typed, *_ = report["rows"]
+    assert typed["level"] == "H3 in H4"
+    assert typed["share_of_window"] < 0.7
+    assert [event.key for event in file_source(path, 2, "meter.name").read()] == [b"m0", b"m1"]
+
+
+def test_a_key_that_no_record_has_is_named(tmp_path: Path) -> None:
+    path = container(tmp_path / "readings.avro", READING, readings()[:3])
+
+    result = bench("--input", path, "--key", "meter.serial")
+
+    assert result.exit_code == 3
+    assert "no 'serial'" in json.loads(result.stdout.splitlines()[-1])["error"]["message"]
+
+
+def test_keys_are_of_containers_and_schemas_of_topics(tmp_path: Path) -> None:
+    lines = written(tmp_path, STRANGE)
+
+    assert bench("--input", lines, "--key", "id").exit_code == 3
+    assert bench("--stream", "vm", "--key", "id").exit_code == 2
+    assert bench("--input", lines, "--schema", "a.avsc").exit_code == 2
+    result = bench("--topic", "orders", "--schema", lines)
+    assert result.exit_code == 3
+    assert "Avro schema" in json.loads(result.stdout.splitlines()[-1])["error"]["message"]
 
 
 def test_a_container_that_breaks_off_is_named(tmp_path: Path) -> None:

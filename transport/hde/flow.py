@@ -15,6 +15,7 @@ from transport.hde.settings import FlowSettings
 from transport.hde.typed.batch import Batch, read_batch
 from transport.hde.typed.decoder import TypedDecoder
 from transport.hde.typed.encoder import TypedEncoder
+from transport.hde.typed.records import FindSchema, RecordCutter
 from transport.hde.typed.templates import Templates
 from transport.hde.unit import (
     EPOCH_MASK,
@@ -47,6 +48,8 @@ class FlowEncoder:
         dictionaries: Of the node; none of its own makes a flow that uses none.
         baseline: Raw bytes of a unit that both ends hold and take for sent, or nothing; used in
             the first epoch only, for a peer that refused that may not hold it.
+        find_schema: Returns the Avro schema of a fingerprint (8 bytes), None if it is not known:
+            with it strangers' records are typed too. The reading end needs no schemas.
 
     Attributes:
         epoch: Number of the epoch, modulo 65,536.
@@ -59,6 +62,7 @@ class FlowEncoder:
         settings: FlowSettings | None = None,
         dictionaries: Dictionaries | None = None,
         baseline: bytes = b"",
+        find_schema: FindSchema | None = None,
     ) -> None:
         self._settings = settings or FlowSettings()
         self._baseline, self._next_baseline = b"", baseline
@@ -74,6 +78,7 @@ class FlowEncoder:
         self.epoch = -1
         self.forgotten = 0
         self._templates = Templates()
+        self._cutter = None if find_schema is None else RecordCutter(find_schema)
         self.reset()
 
     def reset(self) -> None:
@@ -112,7 +117,9 @@ class FlowEncoder:
     def encode(self, raw: bytes) -> bytes:
         """Encode one unit; heavy, and zstd releases the GIL while it works."""
         picked = self.choice.pick(raw)
-        batch = read_batch(raw, self._templates) if picked is Level.TYPED else None
+        batch = None
+        if picked is Level.TYPED:
+            batch = read_batch(raw, self._templates, self._cutter)
         if picked is Level.TYPED and batch is None:
             picked = Level.WINDOW
         baseline_bytes = len(self._baseline)
@@ -144,7 +151,9 @@ class FlowEncoder:
         """Return the body of a baseline, which both ends make; None if it is no batch."""
         if level is not Level.TYPED:
             return self._window.write(baseline)
-        batch = read_batch(baseline, self._templates)
+        batch = read_batch(
+            baseline, self._templates
+        )  # the peer, which makes it too, has no schemas
         return None if batch is None else self._typed_body(batch, len(baseline))
 
     def _carry(self, room_bytes: int) -> bytes:

@@ -2,14 +2,15 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
 import fastavro
 
-from schemas.registry import DECODE_ERRORS, schema
+from schemas.registry import DECODE_ERRORS, HEADER_BYTES, schema
 from transport.hde.typed.avro import longs, prefixed
+from transport.hde.typed.deltas import NO_DELTAS
 from transport.hde.typed.events import (
     Changes,
     read_event,
@@ -20,6 +21,7 @@ from transport.hde.typed.events import (
     write_event,
 )
 from transport.hde.typed.memory import NAME_BYTES_MAX
+from transport.hde.typed.records import Parts, RecordCutter
 from transport.hde.typed.templates import Templates
 
 ROWS_MAX: Final = 16_384  # of one unit: what memory may grow by before it is trimmed
@@ -31,7 +33,10 @@ _NAMES: Final = ("change_id", "entity_id", "entity_type", "key_space", "origin_r
 
 @dataclass(slots=True)
 class Record:
-    """One record; `row_count` of its event's changes are among the rows, -1 if it is no event."""
+    """One record; `row_count` of its event's changes are among the rows, -1 if it is no event.
+
+    A stranger's record that was cut has one row, whose document is the value without its header.
+    """
 
     offset_delta: int
     record_time_ms: int
@@ -41,6 +46,7 @@ class Record:
     row_count: int = -1
     writer: bytes = b""
     producer: bytes | None = None
+    is_strange: bool = False
 
 
 @dataclass(slots=True)
@@ -55,10 +61,11 @@ class Range:
 
 @dataclass(slots=True)
 class Batch:
-    """A unit: its ranges, and the changes of all events in them, in order."""
+    """A unit: its ranges, the changes of all events in them, in order, and rows that were cut."""
 
     ranges: list[Range]
     changes: Changes
+    cuts: dict[int, Parts] = field(default_factory=dict)
 
     @property
     def records(self) -> list[Record]:
@@ -71,12 +78,15 @@ def _link_schema() -> Any:
     return wire_schema(schema("LinkBatch"))
 
 
-def read_batch(raw: bytes, templates: Templates) -> Batch | None:
+def read_batch(
+    raw: bytes, templates: Templates, cutter: RecordCutter | None = None
+) -> Batch | None:
     """Take a unit apart.
 
     Args:
         raw: The unit.
         templates: What was learnt from the units before.
+        cutter: Cuts strangers' records.
 
     Returns:
         None if it would not be put together to the same bytes.
@@ -98,7 +108,7 @@ def read_batch(raw: bytes, templates: Templates) -> Batch | None:
         for part in link["ranges"]
     ]
     batch = Batch(ranges, Changes())
-    _read_events(batch, templates)
+    _read_events(batch, templates, cutter)
     if len(batch.changes.change_id) > ROWS_MAX or not _is_in_range(batch):
         return None
     values = [record.value for record in batch.records]
@@ -119,13 +129,40 @@ def _record(record: dict[str, Any]) -> Record:
     )
 
 
-def _read_events(batch: Batch, templates: Templates) -> None:
+def _read_events(batch: Batch, templates: Templates, cutter: RecordCutter | None) -> None:
     """Take apart the values that are events; those that do not come back stay as they are."""
     for record in batch.records:
         changes = None if record.value is None else _read_event(record, record.value, templates)
         if changes is not None:
             record.row_count = len(changes.change_id)
             batch.changes.extend(changes)
+        elif record.value is not None and cutter is not None:
+            _cut_record(batch, record, record.value, cutter)
+
+
+def _cut_record(batch: Batch, record: Record, value: bytes, cutter: RecordCutter) -> None:
+    parts = cutter.cut(value)
+    if parts is None or len(record.key or b"") > NAME_BYTES_MAX:
+        return
+    record.writer, record.row_count, record.is_strange = value[:HEADER_BYTES], 1, True
+    batch.cuts[len(batch.changes.change_id)] = parts
+    # Records without a key are one history for each schema.
+    entity_id = record.writer if record.key is None else record.key
+    batch.changes.extend(
+        Changes(
+            change_id=[b""],
+            entity_id=[entity_id],
+            entity_type=[b""],
+            key_space=[b""],
+            operation=[0],
+            document=[value[HEADER_BYTES:]],
+            base_version=[None],
+            hybrid_timestamp=[None],
+            origin_region=[b""],
+            trace_id=[None],
+            shapes=[NO_DELTAS],
+        )
+    )
 
 
 def _read_event(record: Record, value: bytes, templates: Templates) -> Changes | None:
@@ -174,6 +211,10 @@ def write_batch(batch: Batch) -> bytes:
             values.append(record.value)
             continue
         end = start + record.row_count
+        if record.is_strange:
+            values.append(record.writer + (batch.changes.document[start] or b""))
+            start = end
+            continue
         values.append(write_event(record.writer, record.producer, written[start:end]))
         start = end
     return _write_link(batch, values)

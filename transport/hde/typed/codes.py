@@ -48,12 +48,12 @@ VALUE_MAX: Final = 1 << 61
 DOUBLE_MAX: Final = 1 << 52  # whole numbers up to it are exact
 
 # What a frame says of the contents, ids and traces of its changes.
-NO_CONTENT, DOCUMENT, PATCH, PLAIN_DOCUMENT = range(4)
-ID_NUMBER, ID_TEXT, ID_UUID = range(3)
+NO_CONTENT, DOCUMENT, PATCH, PLAIN_DOCUMENT, RECORD_LEAVES = range(5)
+ID_NUMBER, ID_TEXT, ID_UUID, NO_ID = range(4)
 NO_TRACE, TRACE_TEXT, TRACE_HEX = range(3)
 # What stands in place of the number of something that travels for the first time.
 NEW: Final = -1
-NO_VALUE, OPAQUE, ONE_CHANGE, BATCH = range(4)
+NO_VALUE, OPAQUE, ONE_CHANGE, BATCH, RECORD = range(5)
 NO_KEY, KEY_IS_ENTITY, OTHER_KEY = range(3)
 
 

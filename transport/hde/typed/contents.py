@@ -13,6 +13,7 @@ from transport.hde.typed.literals import clock_of, read_hex, read_number
 from transport.hde.typed.memory import TEXT_BYTES_MAX, Memory
 from transport.hde.typed.numbers import Numbers
 from transport.hde.typed.patches import Patch
+from transport.hde.typed.records import Parts
 from transport.hde.typed.sheet import SheetWriter
 from transport.hde.typed.things import Entity, PatchShape, Shape
 
@@ -42,11 +43,17 @@ class ContentWriter:
         self._clock_ms = 0
         self._keeps_steps = True  # those against another entity's document tell nothing
 
-    def document(self, entity: Entity, text: bytes, clock_ms: int) -> int:
-        """Write a whole document; returns which content a frame has to name."""
+    def document(
+        self, entity: Entity, text: bytes, clock_ms: int, record: Parts | None = None
+    ) -> int:
+        """Write a whole document, or a record that was cut.
+
+        Returns:
+            Which content a frame has to name.
+        """
         self._clock_ms = clock_ms
         memory = self._memory
-        parts = cut(text)
+        parts = record or cut(text)
         shape = None if parts is None else self._shape(parts[0])
         if parts is None or shape is None:
             self._sheet.texts.append(text)
@@ -73,7 +80,7 @@ class ContentWriter:
         memory.charge_steps(entity, step_count)
         number = codes.NEW if is_new else shape.serial
         self._sign(shape, number, tuple(places), tuple(found), None)
-        return codes.DOCUMENT
+        return codes.DOCUMENT if record is None else codes.RECORD_LEAVES
 
     def patch(self, entity: Entity, changes: Changes, clock_ms: int) -> int:
         """Write what the next patch has but numbers; returns which content a frame has to name."""

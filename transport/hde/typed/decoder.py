@@ -15,7 +15,7 @@ from transport.hde.typed.sheet import ROW_COLUMNS, SheetReader
 from transport.hde.typed.things import Entity, Frame
 
 _ID_BYTES: Final = 16
-_SIGNED: Final = (codes.DOCUMENT, codes.PATCH)
+_SIGNED: Final = (codes.DOCUMENT, codes.PATCH, codes.RECORD_LEAVES)
 
 
 class TypedDecoder:
@@ -91,6 +91,9 @@ class _Records:
             record.row_count = sheet.count(ROWS_MAX)
             record.writer = self._name()
             record.producer = self._name() if kind == codes.BATCH else None
+        elif kind == codes.RECORD:
+            record.row_count, record.is_strange = 1, True
+            record.writer = self._name()
         elif kind != codes.NO_VALUE:
             raise BadUnitError(f"a value of kind {kind}")
         if kind == codes.ONE_CHANGE and record.row_count != 1:
@@ -178,6 +181,8 @@ class _Rows:
             changes.change_id.append(b"%b%d" % (frame.id_before, next(ids)))
         elif frame.id_mode == codes.ID_UUID:
             changes.change_id.append(write_hex(UUID_FRAME, self._sheet.loose(_ID_BYTES)))
+        elif frame.id_mode == codes.NO_ID:
+            changes.change_id.append(b"")
         else:
             changes.change_id.append(self._sheet.text())
 

@@ -70,6 +70,9 @@ def _write_record(
     elif record.row_count < 0:
         plain.append(codes.OPAQUE)
         sheet.records.names.append(record.value)
+    elif record.is_strange:
+        plain.append(codes.RECORD)
+        _write_name(sheet, memory, record.writer)
     else:
         kind = codes.ONE_CHANGE if record.producer is None else codes.BATCH
         plain += (kind, record.row_count)
@@ -108,6 +111,7 @@ class _Rows:
         self._sheet = sheet
         self._memory = memory
         self._changes = batch.changes
+        self._cuts = batch.cuts
         self._record_times_ms = [
             record.record_time_ms for record in batch.records for _ in range(record.row_count)
         ]
@@ -165,7 +169,8 @@ class _Rows:
         if changes.shapes[row].kinds:
             content = contents.patch(entity, changes, self._clock_ms)
         elif document is not None:
-            content = contents.document(entity, document, self._clock_ms)
+            parts = self._cuts.get(row)
+            content = contents.document(entity, document, self._clock_ms, parts)
         # A plain tuple finds its frame: one is made only when it is new.
         self._write_frame(
             (
@@ -202,6 +207,8 @@ class _Rows:
         return before, codes.ID_NUMBER
 
     def _write_other_id(self, text: bytes) -> tuple[bytes, int]:
+        if not text:
+            return b"", codes.NO_ID
         found = read_hex(text)
         if found is not None and found[0] == UUID_FRAME:
             self._sheet.loose.append(found[1])

@@ -28,6 +28,7 @@ _TEXT_KIND: Final = -1
 _KINDS: Final = (_TEXT_KIND, -2, -3, _TEXT_KIND, _TEXT_KIND, _TEXT_KIND)  # by branch
 _RING_SIZE: Final = 4_096
 _PIECE_BYTES: Final = 160
+RECORD_MARK: Final = b"\2"  # before the pieces of a stranger's Avro record; no JSON text begins so
 _SHAPES_PART: Final = 8  # of the budget, one in so many bytes may be shapes
 
 # Knuth's MMIX generator; its high bits are good enough for lots.
@@ -155,12 +156,16 @@ class Memory:
         """Remember a new shape of documents."""
         seen: dict[bytes, int] = {}
         contexts = []
+        is_record = pieces[0].startswith(RECORD_MARK)
         for piece in pieces[:-1]:
-            seen[piece] = count = seen.get(piece, -1) + 1
-            contexts.append(self._leaf_context((piece, count)))
+            # A leaf of a record is known by its path alone: what is before may be a count.
+            name = piece.partition(b" ")[2] if is_record else piece
+            seen[name] = count = seen.get(name, -1) + 1
+            contexts.append(self._leaf_context((name, count)))
         shape = self.shapes[pieces] = Shape(len(self.shape_list), pieces, contexts)
         self.shape_list.append(shape)
-        self.shape_bytes += sum(map(len, pieces)) + _PIECE_BYTES * len(pieces)
+        piece_bytes = 2 * _PIECE_BYTES if is_record else _PIECE_BYTES
+        self.shape_bytes += sum(map(len, pieces)) + piece_bytes * len(pieces)
         return shape
 
     def add_patch(self, fields: DeltaShape) -> PatchShape:

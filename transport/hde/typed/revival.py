@@ -18,6 +18,8 @@ from transport.hde.typed.literals import clock_of, read_hex, read_number, write_
 from transport.hde.typed.memory import TEXT_BYTES_MAX, Memory
 from transport.hde.typed.numbers import Numbers
 from transport.hde.typed.predictor import CLOCK, LINE, OWN
+from transport.hde.typed.records import make_plan, write_record
+from transport.hde.typed.scalars import TEXT_GROWTH_MAX
 from transport.hde.typed.sheet import SheetReader, all_cells, no_cells
 from transport.hde.typed.signing import SignatureReader
 from transport.hde.typed.things import Entity, PatchShape, Shape
@@ -80,7 +82,13 @@ class ContentReader:
         self._clock_ms = clock_ms
         document, fields = None, NO_DELTAS
         if content == codes.DOCUMENT:
-            document = self._document(entity)
+            shape, leaves = self._leaves(entity, self._left_bytes)
+            document = join(shape, leaves)
+        elif content == codes.RECORD_LEAVES:
+            shape, leaves = self._leaves(entity, TEXT_GROWTH_MAX * self._left_bytes)
+            if shape.plan is None:
+                shape.plan = make_plan(shape.pieces)
+            document = write_record(shape.plan, leaves)
         elif content == codes.PLAIN_DOCUMENT:
             document = self._sheet.text()
         elif content == codes.PATCH:
@@ -105,7 +113,8 @@ class ContentReader:
 
     # Contents
 
-    def _document(self, entity: Entity) -> bytes:
+    def _leaves(self, entity: Entity, most_bytes: int) -> tuple[Shape, list[bytes]]:
+        """Return the shape and leaves of the next document or record."""
         signature = next(self._signatures)
         shape = signature.shape
         if not isinstance(shape, Shape):
@@ -129,11 +138,11 @@ class ContentReader:
                 raise BadUnitError("a leaf with a zero")
             leaves[at] = last = leaf
         # Before they are joined: a unit can repeat a long text for a byte each time.
-        if sum(map(len, leaves)) > self._left_bytes:
+        if sum(map(len, leaves)) > most_bytes:
             raise BadUnitError("a unit that grows beyond what it says")
         self._memory.keep_document(entity, shape, leaves)
         self._memory.charge_steps(entity, step_count)
-        return join(shape, leaves)
+        return shape, leaves
 
     def _patch(self, changes: Changes, entity: Entity) -> DeltaShape:
         signature = next(self._signatures)

@@ -7,6 +7,7 @@ from schemas.errors import BadUnitError
 from transport.hde.typed.codes import FIXED2, LONG
 from transport.hde.typed.deltas import DeltaShape
 from transport.hde.typed.numbers import Numbers
+from transport.hde.typed.scalars import Plan
 
 _VARIANTS_MAX: Final = 64
 
@@ -64,9 +65,10 @@ class Shape:
         contexts: Context of each leaf.
         first: Leaves of the first document of this shape; others are kept as differences to it.
         last: Leaves of the last document of this shape.
+        plan: How records of this shape are written, once one was.
     """
 
-    __slots__ = ("contexts", "first", "last", "maps", "pieces", "serial", "template")
+    __slots__ = ("contexts", "first", "last", "maps", "pieces", "plan", "serial", "template")
 
     def __init__(self, serial: int, pieces: tuple[bytes, ...], contexts: Sequence[int]) -> None:
         self.serial = serial
@@ -75,6 +77,7 @@ class Shape:
         self.first: list[bytes] | None = None
         self.last: list[bytes] | None = None
         self.maps: dict[int, list[int]] = {}  # by serial of the older shape
+        self.plan: Plan | None = None
         self.template: list[bytes] = [b""] * (2 * len(pieces) - 1)
         self.template[0::2] = pieces
 
