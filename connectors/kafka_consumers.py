@@ -1,14 +1,17 @@
 """Life and death of aiokafka's consumers; what is private there is touched here only.
 
-Three faults of aiokafka 0.14 (pinned), all met under kills, are mended here and in `mapped`:
+Four faults of aiokafka 0.14 (pinned), all met under kills, are mended here and in `mapped`:
 
 - Its `stop()` and others suppress cancellations, also those of whoever waits: see `mapped`.
 - A fetcher that ended by an error it did not expect says so in the program's log only: `getmany`
   then returns nothing for ever.
+- Closing a fetcher cancels its fetches; one that waits before it tries again, as while the broker
+  is away, ends cancelled, and so does `stop()`: a cancellation that nobody asked for.
 - uvloop refuses a write on a transport that has just been closed with a RuntimeError; aiokafka
   expects an OSError, and its fetcher or sender ends by it.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
@@ -56,8 +59,9 @@ def check_fetching(consumer: AIOKafkaConsumer) -> None:
 async def _stop(consumer: AIOKafkaConsumer) -> None:
     try:
         await consumer.stop()
-    except errors.KafkaError:  # of a fetcher that ended before; the connections are still open
-        await consumer._client.close()  # noqa: SLF001 - stop() does nothing a second time
+    except (errors.KafkaError, asyncio.CancelledError):  # see above; `mapped` raises real ones
+        # The connections are still open, and stop() does nothing a second time.
+        await consumer._client.close()  # noqa: SLF001
 
 
 _send: Final = AIOKafkaConnection.send

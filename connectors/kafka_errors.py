@@ -76,13 +76,19 @@ def mapped(doing: str) -> Iterator[None]:
     """Turn aiokafka's errors into ours; for what writes no records.
 
     aiokafka suppresses cancellations here and there, also those of whoever waits for it: a
-    cancellation that came meanwhile and was not heard is raised at the end.
+    cancellation that came meanwhile and was not heard is raised at the end. And it lets out
+    cancellations of tasks of its own, which would end whoever waits without a word: one that nobody
+    asked for is `LogUnavailableError`.
     """
     task = asyncio.current_task()
     before = task.cancelling() if task is not None else 0
     try:
         yield
     except DwcpError:
+        raise
+    except asyncio.CancelledError as error:
+        if task is not None and not task.cancelling():
+            raise LogUnavailableError(f"{doing}: aiokafka gave up") from error
         raise
     except (errors.KafkaError, OSError, TimeoutError) as error:
         raise our_error(doing, error) from error

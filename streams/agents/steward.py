@@ -130,6 +130,11 @@ class Steward:
                 trouble = self.troubles.get(partition)
                 is_decided = not isinstance(trouble, LogTroubleError)
                 await care.sleep(RETAKE_S if is_decided else TROUBLE_S)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():  # as below
+                self._fail(RuntimeError(f"nobody cancelled the care for partition {partition}"))
+            raise
         except Exception as error:
             self._fail(error)  # a bug of ours: nobody would hold the partition, and nobody know
             raise

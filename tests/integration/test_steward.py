@@ -198,3 +198,20 @@ async def test_an_error_of_ours_ends_the_node(site: Site, monkeypatch: pytest.Mo
     await until(lambda: len(site.failures) == 1, WAIT_S, "the failure")
     assert str(site.failures.pop()) == "a bug"
     await asyncio.sleep(0)
+
+
+async def test_a_care_that_ends_by_a_cancellation_of_nobody_fails_the_node(
+    cluster: MemoryCluster,
+) -> None:
+    """As when a library lets one out: else the partition would be nobody's, without a word."""
+    site = Site(cluster)
+
+    async def let_out(_partition: int) -> None:
+        raise asyncio.CancelledError
+
+    site.replica.take = let_out  # type: ignore[method-assign, assignment]
+    site.steward.assign({1})
+    await until(lambda: bool(site.failures), WAIT_S, "the node to be told")
+    await site.steward.close()
+
+    assert "partition 1" in str(site.failures[0])

@@ -128,7 +128,8 @@ class Victims:
             try:
                 await region.start_node(number)
             except NodeError as error:
-                words = str(error).splitlines()[-1].partition(":")[0]
+                # A node that is still there was not ready in time: its last words do not say why.
+                words = str(error).splitlines()[0 if node.is_running else -1].partition(":")[0]
                 failed = self.notes.failed_starts
                 failed[words] = failed.get(words, 0) + 1
                 await node.stop()

@@ -10,6 +10,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 import connectors.kafka_consumers  # noqa: F401 - it mends the connection's send
 from connectors.kafka_errors import mapped
+from schemas.errors import LogUnavailableError
 
 
 class Suppressing:
@@ -68,6 +69,12 @@ async def test_a_timeout_that_was_suppressed_is_still_one() -> None:
 
     with pytest.raises(TimeoutError):
         await work()
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_an_error() -> None:
+    """Else it would end the task that waits, and nobody would be told."""
+    with pytest.raises(LogUnavailableError, match="stop: aiokafka gave up"), mapped("stop"):
+        raise asyncio.CancelledError
 
 
 class ClosedWriter:
