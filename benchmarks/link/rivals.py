@@ -142,8 +142,14 @@ def _until_it_listens(site: Site, argv: list[str]) -> Figures:
 
 
 def rivals(scenario: Scenario, names: Sequence[str] = ()) -> list[Rival]:
-    """Return what is measured on a path, ours last; with names, those that begin so."""
-    return [one for one in _all_rivals(scenario) if not names or one.name.startswith(tuple(names))]
+    """Return what is measured on a path, ours last; with names, those that begin so.
+
+    A name may go on with the number of streams: "dwcp 16", "dwcp 0" for as many as it finds.
+    """
+    found = _all_rivals(scenario)
+    if not names:
+        return found
+    return [one for one in found if f"{one.name} {one.streams}".startswith(tuple(names))]
 
 
 def _all_rivals(scenario: Scenario) -> list[Rival]:
@@ -161,4 +167,6 @@ def _all_rivals(scenario: Scenario) -> list[Rival]:
             Rival("raw sockets, TLS 1.3", 4, _encrypted("benchmarks.link.raw")),
             Rival(f"{OURS}, TLS 1.3", 4, _encrypted("benchmarks.link.ours")),
         ]
-    return [*found, Rival(OURS, 1, ours), Rival(OURS, 0, ours, is_searching=True)]
+    counts = (1, 16) if scenario.control == "cubic" else (1,)  # 16: the most that may be found
+    found += [Rival(OURS, n, ours) for n in counts]
+    return [*found, Rival(OURS, 0, ours, is_searching=True)]

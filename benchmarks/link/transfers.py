@@ -1,6 +1,6 @@
 """What do many streams bring to one transfer, and to single state changes?
 
-    python -m benchmarks.link.transfers [--repeat N] [--seconds S] [--json]
+    python -m benchmarks.link.transfers [--control bbr] [--repeat N] [--seconds S] [--json]
 
 Emulated 400 Mbit/s, 80 ms, with 0 and 0.1 % loss, bbr and cubic. For our link with one stream and
 with four: the time until 64 MiB, submitted at once on a fresh session, have all arrived; and how
@@ -20,13 +20,14 @@ from benchmarks.wan.emulator import LinkShape
 BLOCK_BYTES: Final = 64 << 20
 OURS: Final = "benchmarks.link.ours"
 STREAMS: Final = (1, 4)
+CONTROLS: Final = ("bbr", "cubic")
 
 
 def measure(options: argparse.Namespace) -> list[Row]:
     """Return a row for each path and number of streams."""
     rows = []
     for loss in (0.0, 0.001):
-        for control in ("bbr", "cubic"):
+        for control in options.control or CONTROLS:
             scenario = Scenario("", LinkShape(400, 80, loss), control)
             runs: dict[int, list[Row]] = {streams: [] for streams in STREAMS}
             for _ in range(options.repeat):
@@ -93,4 +94,9 @@ def _row(scenario: Scenario, streams: int, runs: dict[int, list[Row]]) -> Row:
 
 
 if __name__ == "__main__":
-    run_module(__doc__, measure, seconds=10.0)
+    run_module(
+        __doc__,
+        measure,
+        seconds=10.0,
+        add_more=lambda parser: parser.add_argument("--control", action="append", choices=CONTROLS),
+    )

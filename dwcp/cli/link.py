@@ -75,7 +75,9 @@ def plot(url: str, peer: str | None, out: Path, access: NodeAccess, *, as_json: 
 
 @link.command()
 @click.option("--scenario", "names", multiple=True, help="A path, or all; see --list.")
-@click.option("--rival", "rivals", multiple=True, help="How its name begins: raw, dwcp, iperf3.")
+@click.option(
+    "--rival", "rivals", multiple=True, help="How its name and its streams begin: raw, dwcp 16."
+)
 @click.option("--seconds", default=5.0, show_default=True, type=click.FloatRange(min=0.5))
 @click.option("--repeat", default=1, show_default=True, type=click.IntRange(1, 100))
 @click.option("--quick", is_flag=True, help="Two seconds each, a small emulated path.")
