@@ -134,7 +134,7 @@ _PLACES: Final = {
     ),
     "link.decisions": (
         "transport.amst.stream_search:DECISIONS_MAX",
-        "decisions on the number of data streams that are remembered",
+        "decisions on the number and rate of data streams that are remembered",
     ),
     "link.unsent_bytes": (
         "transport.aio.wire:UNSENT_BYTES_MAX",

@@ -125,12 +125,21 @@ class LinkSteering:
             most = max(limits.most, path_count)
             limits = StreamLimits(path_count, most, limits.send_buffer_bytes_max)
         search.set_limits(sample.at_ns, limits)
+        self._take_pacing(session, search)
         if not sample.min_rtt_us:
             return  # nothing is known of the path: the count stays
         if search.observe(sample) != session.keeper.target_count:
             made = search.decisions[-1]
             log.info("link.streams", peer=self._steered.peer, count=made.after, why=made.reason)
             session.keeper.set_data_streams(search.count)
+
+    def _take_pacing(self, session: Steerable, search: StreamSearch) -> None:
+        """Let what was decided on the streams' rate stand beside what is decided on their count."""
+        made = session.keeper.streams.pacer.decisions
+        while made:
+            one = made.popleft()
+            search.decisions.append(one)
+            log.info("link.pacing", peer=self._steered.peer, why=one.reason)
 
     def _sample(self, session: Steerable, sampler: LinkSampler) -> LinkSample:
         streams = session.keeper.streams

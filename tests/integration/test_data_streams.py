@@ -334,7 +334,7 @@ async def test_pacing_is_shared_among_streams_and_changes_while_running(
             is_paced = streams.set_pacing(rate)
             missing = {name for one in streams.streams.values() for name in one.granted.missing}
             assert is_paced == ("SO_MAX_PACING_RATE" not in missing)
-            assert streams.pacing_bytes_per_s == rate
+            assert streams.pacer.bytes_per_s == rate
         streams.set_shares({Traffic.BULK: 3})
         assert streams.scheduler.shares.shares[Traffic.BULK] == 3
         await asyncio.sleep(0)

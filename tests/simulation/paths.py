@@ -16,6 +16,7 @@ from transport.amst.stream_search import StreamSearch
 _NS: Final = 1_000_000_000
 _MSS_BYTES: Final = 1_448
 _PAYLOAD_SHARE: Final = 0.965  # of a packet
+_AMPLE_BUFFER: Final = 2.0  # times what the path holds: then the buffer is never what limits
 _USABLE_BUFFER_BYTES: Final = 0.7 * (4 << 20)
 
 
@@ -70,15 +71,13 @@ class Path:
             repeated_share=0.0 if self.is_starved else self._repeated(count, is_full=is_full),
             rtt_us=round(self.rtt_ms * 1_000 * self._rtt_ratio(count, use, is_full=is_full)),
             min_rtt_us=round(self.rtt_ms * 1_000),
-            send_buffer_limited_share=0.0
-            if self.control == "cubic" and self.loss
-            else self.dice.uniform(0.02, 0.08) + (0 if is_full else 0.15),
+            send_buffer_limited_share=self._send_buffer_limited(use),
             receive_window_limited_share=0.0,
             starved_share=0.9 if self.is_starved else 0.0,
             stream_count=count,
             congestion_control=self.control,
             congestion_window_bytes=1 << 20,
-            unsent_bytes=0,
+            unsent_bytes=0 if self.is_starved else 1 << 17,
             queue_bytes=0,
         )
 
@@ -92,6 +91,11 @@ class Path:
             return window
         steady = 1.22 * _MSS_BYTES / (rtt_s * math.sqrt(self.loss))
         return min(window, steady * (1 + 12 * math.exp(-age_s / 1.5)))
+
+    def _send_buffer_limited(self, use: float) -> float:
+        if (self.control == "cubic" and self.loss) or use > _AMPLE_BUFFER:
+            return 0.0
+        return self.dice.uniform(0.02, 0.08) + (0 if use >= 1 else 0.15)
 
     def _repeated(self, count: int, *, is_full: bool) -> float:
         if self.control != "bbr" or not is_full:

@@ -68,9 +68,17 @@ def small(seed: int) -> None:
     assert done.repeated_share(20) < 0.02
 
 
+def small_when_forecast(seed: int) -> None:
+    """Nothing but the path limits one stream, so a second is not tried."""
+    believed = PathEstimate(20e6 / 8, 100_000_000)
+    done = ride(Path(20, 100, 0.0, "bbr", seed), believed=believed).run(60)
+
+    assert set(done.counts) == {1}
+
+
 def small_and_overrun_by_two(seed: int) -> None:
     """What was in vain is not tried again at once: three times in 19 s, on the emulated WAN."""
-    done = ride(Path(20, 100, 0.0, "bbr", seed, repeated_each=0.1)).run(50)
+    done = ride(Path(20, 100, 0.001, "bbr", seed, repeated_each=0.1)).run(50)
 
     assert Reason.OVERRUN in {decision.reason for decision in done.search.decisions}
     assert set(done.counts[6:]) == {1}
@@ -164,6 +172,7 @@ CASES: Final[tuple[Callable[[int], None], ...]] = (
     long_and_clean,
     long_and_clean_when_forecast,
     small,
+    small_when_forecast,
     small_and_overrun_by_two,
     overrun_from_the_start,
     starved,
@@ -201,6 +210,12 @@ MUTANTS: Final = (
         f"{_SEARCH}._step_up_or_hold",
         "elif is_full(last):",
         "elif not last:",
+    ),
+    Mutant(
+        "a path that nothing else limits is tried with more",
+        "transport.amst.signs:is_full",
+        "if _is_path_limited(samples[-1]):",
+        "if not samples:",
     ),
     Mutant(
         "seconds with too little to send are judged",

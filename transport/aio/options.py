@@ -38,6 +38,7 @@ _GROWN_BYTES_MAX: Final = 4 << 20  # Linux' default, where it cannot be read
 RTO_MAX_MS_LEAST: Final = 1_000  # also the kernel's own least value
 _UNPACED: Final = (1 << 64) - 1
 _CONGESTION_NAME_BYTES: Final = 16
+_ALWAYS_THERE: Final = "reno"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,16 @@ def pace(connection: socket.socket, bytes_per_s: float | None) -> bool:
         return False
     rate = _UNPACED if bytes_per_s is None else max(1, int(bytes_per_s))
     return _set(connection, socket.SOL_SOCKET, _MAX_PACING_RATE, rate.to_bytes(8, "little"))
+
+
+def begin_anew(connection: socket.socket) -> None:
+    """Let a stream's congestion control forget what it knows, and find the path's rate again.
+
+    The kernel ignores that the one in use is asked for, so another one is in between for a moment.
+    """
+    name = congestion_control(connection)
+    if name and _set_congestion(connection, _ALWAYS_THERE):
+        _set_congestion(connection, name)
 
 
 def _set_congestion(connection: socket.socket, name: str) -> bool:

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from transport.aio.options import Granted, SocketOptions, keep_trying, pace, tune
+from transport.aio.options import Granted, SocketOptions, keep_trying, tune
+from transport.aio.pacing import Pacer
 from transport.amst.limits import CONTROL_STREAM
 from transport.amst.piece import Buffer, Piece
 from transport.amst.reassembly import FlowReport
@@ -62,7 +63,7 @@ class SendStreams:
     Attributes:
         scheduler: Counters and queues; read under no lock, changed by methods here only.
         streams: Those that are open, by number.
-        pacing_bytes_per_s: Of all streams together; None for no limit.
+        pacer: How fast they may send, and what was decided on it.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class SendStreams:
     ) -> None:
         self.scheduler = scheduler
         self.streams: dict[int, SendStream] = {}
-        self.pacing_bytes_per_s: float | None = None
+        self.pacer = Pacer()
         self._ended_bytes = 0
         self._options = options
         self._on_end = on_end
@@ -96,7 +97,7 @@ class SendStreams:
         stream.thread = threading.Thread(
             target=self._run, args=(stream,), name=f"dwcp-send-{number}", daemon=True
         )
-        self.set_pacing(self.pacing_bytes_per_s)
+        self.pacer.apply(self.streams.values())
         stream.thread.start()
         return stream
 
@@ -163,10 +164,8 @@ class SendStreams:
 
     def set_pacing(self, bytes_per_s: float | None) -> bool:
         """Limit all streams together; False where the system cannot."""
-        self.pacing_bytes_per_s = bytes_per_s
-        share = None if bytes_per_s is None else bytes_per_s / max(1, len(self.streams))
-        answers = [pace(stream.connection, share) for stream in self.streams.values()]
-        return all(answers)
+        self.pacer.bytes_per_s = bytes_per_s
+        return self.pacer.apply(self.streams.values())
 
     def set_shares(self, shares: Mapping[Traffic, int]) -> None:
         """Change the weights of the classes."""
@@ -227,7 +226,7 @@ class SendStreams:
             self._changed.notify_all()
         self._ended = [one for one in self._ended if one.thread and one.thread.is_alive()]
         self._ended.append(stream)
-        self.set_pacing(self.pacing_bytes_per_s)
+        self.pacer.apply(self.streams.values())
         self._on_end(stream)
 
     def _on_closed(self, stream: SendStream) -> None:
@@ -243,6 +242,7 @@ class SendStreams:
         for number in stalled:
             if number != CONTROL_STREAM:
                 self.drop(number, "the data stream did not move")
+        self.pacer.watch(self.streams.values(), time.monotonic_ns())
         for stream in self.streams.values():
             keep_trying(stream.connection)
             if not stream.is_over and _is_closed_by_peer(stream.connection):

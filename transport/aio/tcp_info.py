@@ -13,6 +13,7 @@ at byte  `struct tcp_info`           here
 120      `tcpi_bytes_acked` u64      `acked_bytes`
 144      `tcpi_notsent_bytes` u32    `unsent_bytes`
 148      `tcpi_min_rtt` u32, us      `min_rtt_us`
+160      `tcpi_delivery_rate` u64    `delivered_bytes_per_s`
 168      `tcpi_busy_time` u64, us    `busy_us`
 176      `tcpi_rwnd_limited` u64     `receive_window_limited_us`
 184      `tcpi_sndbuf_limited` u64   `send_buffer_limited_us`
@@ -61,6 +62,7 @@ def parse_tcp_info(content: bytes, congestion_control: str = "") -> StreamReadin
         min_rtt_us=0 if min_rtt_us == _RTT_UNKNOWN else min_rtt_us,
         congestion_window_bytes=_u32(content, 80) * mss_bytes,
         unsent_bytes=_u32(content, 144),
+        delivered_bytes_per_s=_u64(content, 160),
         busy_us=_u64(content, 168),
         send_buffer_limited_us=_u64(content, 184),
         receive_window_limited_us=_u64(content, 176),

@@ -24,6 +24,7 @@ class StreamReading:
         rtt_us: Smoothed round trip; `min_rtt_us` the least of the last minutes; 0 if unknown.
         congestion_window_bytes: What may be under way.
         unsent_bytes: Written, not yet on the wire.
+        delivered_bytes_per_s: The last rate at which the peer took what was sent.
         busy_us: Time with something under way; `send_buffer_limited_us` of it with the send
             buffer full and nothing else in the way, `receive_window_limited_us` likewise.
     """
@@ -36,6 +37,7 @@ class StreamReading:
     min_rtt_us: int = 0
     congestion_window_bytes: int = 0
     unsent_bytes: int = 0
+    delivered_bytes_per_s: int = 0
     busy_us: int = 0
     send_buffer_limited_us: int = 0
     receive_window_limited_us: int = 0

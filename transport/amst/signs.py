@@ -5,22 +5,38 @@ from statistics import fmean
 from typing import Final
 
 from transport.amst.samples import LinkSample
-from transport.amst.stream_count import Decision, Reason
+from transport.amst.stream_count import LOSS_BLIND, Decision, Reason
 
 _QUEUE_RTT_RATIO: Final = 1.25  # an empty path shows 1.00 to 1.06, a full one 1.2 to 2
 _WINDOW_SHARE: Final = 0.2
 _FULL_BUFFER_SHARE: Final = 0.15
 _CHANGED_SHARE: Final = 0.3
+_NOTHING_LIMITS: Final = 0.01
+_NO_LOSS: Final = 0.000_5
 
 
 def is_full(samples: Sequence[LinkSample]) -> bool:
     """Tell whether the path carries all it can: a queue stands in it, and nothing else limits.
 
-    A stream that is limited by its send buffer may make a short queue now and then.
+    A stream that is limited by its send buffer may make a short queue now and then. One bbr stream
+    makes none, but what no buffer, no window and no loss limits, and has bytes to send, the path
+    alone limits.
     """
+    if _is_path_limited(samples[-1]):  # before it, a stream that began may have repeated much
+        return True
     has_queue = fmean(one.rtt_ratio for one in samples) > _QUEUE_RTT_RATIO
     buffered = fmean(one.send_buffer_limited_share for one in samples)
     return has_queue and buffered < _FULL_BUFFER_SHARE
+
+
+def _is_path_limited(sample: LinkSample) -> bool:
+    return (
+        sample.congestion_control in LOSS_BLIND
+        and sample.unsent_bytes > 0
+        and sample.repeated_share < _NO_LOSS
+        and sample.send_buffer_limited_share < _NOTHING_LIMITS
+        and sample.receive_window_limited_share < _NOTHING_LIMITS
+    )
 
 
 def why_more(samples: Sequence[LinkSample]) -> Reason:
@@ -33,13 +49,6 @@ def has_changed(samples: Sequence[LinkSample], goodput_bytes_per_s: float) -> bo
     """Tell whether all samples are far from the goodput that was held, on the same side."""
     ratios = [one.goodput_bytes_per_s / max(1.0, goodput_bytes_per_s) for one in samples]
     return max(ratios) < 1 - _CHANGED_SHARE or min(ratios) > 1 + _CHANGED_SHARE
-
-
-def has_grown(samples: Sequence[LinkSample], goodput_bytes_per_s: float) -> bool:
-    """Tell whether all samples are far above the goodput that was held."""
-    return all(
-        one.goodput_bytes_per_s > (1 + _CHANGED_SHARE) * goodput_bytes_per_s for one in samples
-    )
 
 
 def decision(

@@ -53,15 +53,14 @@ class PathEstimate:
 
 
 class Reason(StrEnum):
-    """Why the count of streams is what it is."""
+    """Why the count of streams is what it is, or how fast they may send."""
 
     START = "start"
     TRY_WINDOW = "try: the send buffers are what limits"
     TRY_ROOM = "try: no queue in the path, so there is room"
-    TRY_GROWN = "try: the path carries more than it did"
     KEEP = "keep: goodput rose"
     UNDO = "undo: goodput did not rise"
-    FULL = "hold: the path has a queue, it is full"
+    FULL = "hold: the path is full"
     MOST = "hold: no more are allowed"
     CEILING = "hold: more were no better a while ago"
     OVERRUN = "halve: queue and repetitions, the streams overrun the path"
@@ -70,6 +69,10 @@ class Reason(StrEnum):
     UNTRIM = "undo: slower with fewer"
     CHANGED = "measure again: the goodput is no longer what it was"
     LIMITS = "limits changed"
+    DRAIN = "slow down: the path carries far less than it did, its queue drains first"
+    DRAINED = "send freely: the queue is gone"
+    ANEW = "begin anew: the path carries far more than it did"
+    DRAIN_LONG = "send freely: the queue did not drain in time"
 
 
 @dataclass(frozen=True, slots=True)

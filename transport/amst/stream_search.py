@@ -24,7 +24,7 @@ from statistics import fmean, median
 from typing import Final
 
 from transport.amst.samples import LinkSample
-from transport.amst.signs import decision, has_changed, has_grown, is_full, why_more
+from transport.amst.signs import decision, has_changed, is_full, why_more
 from transport.amst.stream_count import (
     LOSS_BLIND,
     Decision,
@@ -227,11 +227,7 @@ class StreamSearch:
         """Hold, unless the link is no longer what it was."""
         recent = list(self._seen)
         last = recent[-_CHANGED_SAMPLES:]
-        if self._has_grown(recent[-2:], held):
-            # A new stream finds the new rate within round trips; old ones take seconds.
-            self._ceiling = self._limits.most
-            self._try(sample.at_ns, min(2 * self.count, self._limits.most), Reason.TRY_GROWN)
-        elif len(last) == _CHANGED_SAMPLES and has_changed(last, held):
+        if len(last) == _CHANGED_SAMPLES and has_changed(last, held):
             self._ceiling = self._limits.most
             self._note(sample.at_ns, Reason.CHANGED)
             self._measure_anew()
@@ -242,14 +238,6 @@ class StreamSearch:
             if has_room and self.count < self._limits.most:
                 self._ceiling = self._limits.most
                 self._try(sample.at_ns, min(2 * self.count, self._limits.most), why_more(recent))
-
-    def _has_grown(self, last: Sequence[LinkSample], held: float) -> bool:
-        return (
-            len(last) == 2  # noqa: PLR2004 - judge twice
-            and self.count < self._limits.most
-            and has_grown(last, held)
-            and not is_full(last)
-        )
 
     def _is_trim_due(self, last: Sequence[LinkSample], now_ns: int) -> bool:
         return (
