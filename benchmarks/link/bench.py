@@ -62,10 +62,9 @@ def run_bench(
 
 def _measure(scenario: Scenario, rival: Rival, seconds: float) -> Figures:
     warm_up_s = WARM_UP_LOOPBACK_S if scenario.shape is None else WARM_UP_S
-    if rival.is_searching and scenario.shape is not None:
+    # For half a minute cubic's slow start promises what loss does not let it keep, to all alike.
+    if scenario.shape is not None and (rival.is_searching or scenario.control == "cubic"):
         warm_up_s = scenario.settle_s
-    elif scenario.control == "cubic" and scenario.shape is not None:
-        warm_up_s = 10.0  # slow start promises for so long what loss does not let it keep
     with open_site(scenario) as site:
         figures = rival.run(site, scenario, rival.streams, Window(warm_up_s, seconds))
         return figures | {"too_slow_packets": site.too_slow_packets()}

@@ -28,7 +28,7 @@ class Scenario:
 SCENARIOS: Final = (
     Scenario("loopback", None, control=""),
     Scenario("400m-80ms-0.1%-bbr", LinkShape(400, 80, 0.001)),
-    Scenario("400m-80ms-0.1%-cubic", LinkShape(400, 80, 0.001), "cubic", 40.0),
+    Scenario("400m-80ms-0.1%-cubic", LinkShape(400, 80, 0.001), "cubic", 30.0),
     Scenario("400m-80ms-0%-bbr", LinkShape(400, 80)),
     Scenario("800m-200ms-0%-bbr", LinkShape(800, 200), settle_s=25.0),
     Scenario("20m-100ms-0%-bbr", LinkShape(20, 100), settle_s=15.0),
