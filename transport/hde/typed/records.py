@@ -99,17 +99,17 @@ def make_plan(pieces: Sequence[bytes]) -> Plan:
     """
     if not pieces[0].startswith(RECORD_MARK) or len(pieces) > LEAVES_MAX + 1:
         raise BadUnitError("a record in the shape of a document")
-    steps: list[tuple[bytes, Write]] = []
+    template: list[bytes] = [b""] * (2 * len(pieces) - 1)
+    writers: list[Write] = []
     try:
         for at, piece in enumerate(pieces):
             between, _, rest = piece[0 if at else len(RECORD_MARK) :].partition(b" ")
-            literal = unhexlify(between)
-            if at == len(pieces) - 1:
-                return steps, literal
-            steps.append((literal, writer(rest.rpartition(b" ")[2])))
+            template[2 * at] = unhexlify(between)
+            if at < len(pieces) - 1:
+                writers.append(writer(rest.rpartition(b" ")[2]))
     except ValueError as error:
         raise BadUnitError(f"a shape of records that is none: {error}") from error
-    raise AssertionError
+    return template, writers
 
 
 def write_record(plan: Plan, leaves: Sequence[bytes]) -> bytes:
@@ -118,11 +118,10 @@ def write_record(plan: Plan, leaves: Sequence[bytes]) -> bytes:
     Raises:
         BadUnitError: They are none of this shape.
     """
-    steps, end = plan
-    parts: list[bytes] = []
+    template, writers = plan
+    parts = template.copy()
     try:
-        for (literal, write), leaf in zip(steps, leaves, strict=True):
-            parts += (literal, write(leaf))
+        parts[1::2] = [write(leaf) for write, leaf in zip(writers, leaves, strict=True)]
     except (ValueError, OverflowError) as error:
         raise BadUnitError(f"a leaf that is none: {error}") from error
-    return b"".join((*parts, end))
+    return b"".join(parts)

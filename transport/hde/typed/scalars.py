@@ -24,7 +24,7 @@ from functools import partial
 from typing import Final
 
 from schemas.errors import BadUnitError
-from transport.hde.typed.avro import longs, prefixed
+from transport.hde.typed.avro import one_long, one_prefixed
 
 LONG, BOOLEAN, TEXT, HEX, FIXED, FLOAT, DOUBLE = (b"l", b"b", b"t", b"h", b"f", b"e", b"d")
 NULL_TEXT: Final = b"\2"
@@ -37,7 +37,7 @@ _FLOAT: Final = struct.Struct("<f")
 _DOUBLE: Final = struct.Struct("<d")
 
 Write = Callable[[bytes], bytes]
-Plan = tuple[list[tuple[bytes, Write]], bytes]  # what stands before each leaf, and behind all
+Plan = tuple[list[bytes], list[Write]]  # what is between the leaves, and how each is written
 
 
 def decimal(
@@ -105,18 +105,14 @@ def _short(text: bytes) -> bytes:
 
 
 def _long(text: bytes) -> bytes:
-    return longs((int(_short(text)),))[0]
-
-
-def _text(text: bytes) -> bytes:
-    return prefixed((text,))[0]
+    return one_long(int(_short(text)))
 
 
 _WRITERS: Final[dict[bytes, Write]] = {
     LONG: _long,
     BOOLEAN: lambda text: b"\1" if text == b"1" else b"\0",
-    TEXT: _text,
-    HEX: lambda text: _text(unhexlify(text)),
+    TEXT: one_prefixed,
+    HEX: lambda text: one_prefixed(unhexlify(text)),
     FIXED: unhexlify,
     FLOAT: lambda text: _FLOAT.pack(float(_short(text))),
     DOUBLE: lambda text: _DOUBLE.pack(float(_short(text))),
