@@ -5,7 +5,7 @@ import importlib
 import inspect
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
@@ -57,6 +57,33 @@ def planted(mutant: Mutant) -> Iterator[None]:
     finally:
         for place in places:
             setattr(place, name, kept)
+
+
+def killers(
+    mutant: Mutant,
+    cases: Iterable[Callable[[int], None]],
+    seeds: Iterable[int],
+    failures: tuple[type[Exception], ...] = (AssertionError,),
+) -> list[str]:
+    """Return the names of the cases that fail with the bug, whichever seed it takes.
+
+    Args:
+        mutant: The bug.
+        cases: Each runs one seed and asserts.
+        seeds: To run them with.
+        failures: What counts as noticing the bug.
+    """
+    tried = tuple(seeds)
+    with planted(mutant):
+        return [case.__name__ for case in cases if any(_fails(case, n, failures) for n in tried)]
+
+
+def _fails(case: Callable[[int], None], seed: int, failures: tuple[type[Exception], ...]) -> bool:
+    try:
+        case(seed)
+    except failures:
+        return True
+    return False
 
 
 def _changed(mutant: Mutant, original: FunctionType) -> Any:

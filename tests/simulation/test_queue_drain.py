@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from tests.simulation.planting import Mutant, planted
+from tests.simulation.planting import Mutant, killers
 from transport.amst.queue_drain import QueueDrain
 from transport.amst.stream_count import Reason
 
@@ -210,15 +210,4 @@ def test_the_queue_drains_when_it_should(case: Callable[[int], None], seed: int)
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_mutant_of_the_draining_is_killed(mutant: Mutant) -> None:
-    with planted(mutant):
-        killed_by = [case.__name__ for case in CASES if any(fails(case, seed) for seed in SEEDS)]
-
-    assert killed_by
-
-
-def fails(case: Callable[[int], None], seed: int) -> bool:
-    try:
-        case(seed)
-    except AssertionError:
-        return True
-    return False
+    assert killers(mutant, CASES, SEEDS)

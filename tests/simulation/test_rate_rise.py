@@ -6,10 +6,11 @@ from typing import Final
 
 import pytest
 
-from tests.simulation.planting import Mutant, planted
+from tests.simulation.planting import Mutant, killers
 from transport.amst.rate_rise import RateRise
 
 SEEDS: Final = range(8)
+FAILURES: Final = (AssertionError, ValueError)  # of nothing there is no greatest
 TENTH_NS: Final = 100_000_000
 RATE: Final = 2.5e6  # bytes a second: 20 Mbit/s
 _RISE: Final = "transport.amst.rate_rise:RateRise"
@@ -117,15 +118,4 @@ def test_a_rise_is_told_when_it_is_one(case: Callable[[int], None], seed: int) -
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_mutant_of_the_watching_is_killed(mutant: Mutant) -> None:
-    with planted(mutant):
-        killed_by = [case.__name__ for case in CASES if any(fails(case, seed) for seed in SEEDS)]
-
-    assert killed_by
-
-
-def fails(case: Callable[[int], None], seed: int) -> bool:
-    try:
-        case(seed)
-    except (AssertionError, ValueError):  # of nothing there is no greatest
-        return True
-    return False
+    assert killers(mutant, CASES, SEEDS, FAILURES)

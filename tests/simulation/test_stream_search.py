@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from tests.simulation.paths import Path, Ride
-from tests.simulation.planting import Mutant, planted
+from tests.simulation.planting import Mutant, killers
 from transport.amst.stream_count import PathEstimate, Reason, StreamLimits
 from transport.amst.stream_search import StreamSearch
 
@@ -265,15 +265,4 @@ def test_the_search_ends_where_it_should(case: Callable[[int], None], seed: int)
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_mutant_of_the_search_is_killed(mutant: Mutant) -> None:
-    with planted(mutant):
-        killed_by = [case.__name__ for case in CASES if any(fails(case, seed) for seed in SEEDS)]
-
-    assert killed_by
-
-
-def fails(case: Callable[[int], None], seed: int) -> bool:
-    try:
-        case(seed)
-    except AssertionError:
-        return True
-    return False
+    assert killers(mutant, CASES, SEEDS)
