@@ -54,7 +54,7 @@ class Pacer:
             answers += [pace(stream.connection, share) for stream in own]
         return all(answers)
 
-    def watch(self, streams: Iterable[Paced], now_ns: int) -> None:
+    def watch(self, streams: Collection[Paced], now_ns: int) -> None:
         """Look at the streams' paths, each 0.1 s or so, and change what has to be changed."""
         paths = _by_path(streams)
         self._drains = {path: self._drains.get(path, QueueDrain()) for path in paths}
@@ -67,7 +67,7 @@ class Pacer:
             self._observe(path, own, now_ns)
             has_changed |= drain.cap_bytes_per_s != before
         if has_changed:
-            self.apply([stream for own in paths.values() for stream in own])
+            self.apply(streams)
 
     def _observe(self, path: str, streams: list[Paced], now_ns: int) -> None:
         found = {stream: read_tcp_info(stream.connection) for stream in streams}

@@ -151,9 +151,8 @@ class FlowEncoder:
         """Return the body of a baseline, which both ends make; None if it is no batch."""
         if level is not Level.TYPED:
             return self._window.write(baseline)
-        batch = read_batch(
-            baseline, self._templates
-        )  # the peer, which makes it too, has no schemas
+        # Without schemas, for the peer, which makes it too, has none.
+        batch = read_batch(baseline, self._templates)
         return None if batch is None else self._typed_body(batch, len(baseline))
 
     def _carry(self, room_bytes: int) -> bytes:
