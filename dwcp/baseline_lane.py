@@ -4,9 +4,10 @@
 is held there: an aiokafka lane, as Faust would share the topic's partition out to one node.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -17,6 +18,8 @@ from streams.agents.baselines import Baselines
 from streams.web.baselines import add_routes
 
 log = structlog.get_logger(__name__)
+
+RETRY_S: Final = 1.0
 
 Fail = Callable[[BaseException], None]
 
@@ -34,7 +37,7 @@ def join_app(app: Any, baselines: Baselines, log_: Log, interval_s: float, fail:
 
     async def keep_directory() -> None:
         try:
-            await _follow(baselines, log_)
+            await follow(baselines, log_)
         except Exception as error:
             fail(error)
             raise
@@ -52,14 +55,23 @@ def join_app(app: Any, baselines: Baselines, log_: Log, interval_s: float, fail:
     add_routes(app.web.web_app, baselines)
 
 
-async def _follow(baselines: Baselines, log_: Log) -> None:
-    """Learn of every record that is new; for ever."""
+async def follow(baselines: Baselines, log_: Log, retry_s: float = RETRY_S) -> None:
+    """Learn of every record that is new; for ever.
+
+    A log that cannot be read is tried again: without baselines links work as well, with more bytes.
+
+    Args:
+        baselines: Told of each record, also of those that were there before.
+        log_: The region's log.
+        retry_s: Time between attempts.
+    """
     while True:
-        positions = await baselines.load()
         try:
+            positions = await baselines.load()
             async with contextlib.aclosing(log_.tail(topics.BASELINES, positions)) as tail:
                 async for ranges in tail:
                     for record in (one for part in ranges for one in part.records):
                         baselines.on_record(record.key or b"", record.value)
-        except LogError as error:  # its part of the log is gone: compacted, or made anew
-            log.warning("baselines.again", error=str(error))
+        except LogError as error:  # the broker is away; or the place is gone: compacted, made anew
+            log.warning("baselines.again", error=str(error), retry_s=retry_s)
+            await asyncio.sleep(retry_s)

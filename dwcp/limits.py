@@ -132,6 +132,10 @@ _PLACES: Final = {
         "streams.agents.letters:RETRY_S",
         "seconds between attempts to write a dead letter; for ever, its partition waits",
     ),
+    "baselines.retry_s": (
+        "dwcp.baseline_lane:RETRY_S",
+        "seconds between attempts to read the directory of baselines; for ever",
+    ),
     "link.decisions": (
         "transport.amst.stream_search:DECISIONS_MAX",
         "decisions on the number and rate of data streams that are remembered",
