@@ -5,7 +5,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.link.rivals import Figures, Rival, Window, rivals
-from benchmarks.link.scenarios import DEFAULT, PROXIED, QUICK, SCENARIOS, Scenario
+from benchmarks.link.scenarios import (
+    DEFAULT,
+    PROXIED,
+    QUICK,
+    SCENARIOS,
+    Scenario,
+    scenario_named,
+)
 from benchmarks.link.site import open_site
 from benchmarks.wan.emulator import why_missing
 from dwcp.machine import machine
@@ -19,12 +26,11 @@ def chosen_scenarios(names: Sequence[str], *, is_quick: bool) -> tuple[list[Scen
     """Return the paths to measure, and what had to be left out.
 
     Raises:
-        KeyError: There is no such scenario.
+        ConfigError: There is no such path.
     """
-    known = {scenario.name: scenario for scenario in SCENARIOS}
     if "all" in names:
-        names = list(known)
-    wanted = [known[name] for name in names or (QUICK if is_quick else DEFAULT)]
+        names = [scenario.name for scenario in SCENARIOS]
+    wanted = [scenario_named(name) for name in names or (QUICK if is_quick else DEFAULT)]
     missing = why_missing()
     if missing is None or all(scenario.shape is None for scenario in wanted):
         return wanted, ""
