@@ -24,6 +24,7 @@ from dwcp.config_baselines import BaselineConfig
 from dwcp.config_group import GroupConfig
 from schemas.errors import ConfigError
 from schemas.ids import check_region
+from streams.agents.shaping import SHARE_MAX
 
 _PORT_MAX = 65_535
 
@@ -92,6 +93,14 @@ class StateConfig(Section):
     )
 
 
+class SharesConfig(Section):
+    """Weights of the classes of traffic that share a link; control and log go before them."""
+
+    state: int = Field(8, ge=1, le=SHARE_MAX, description="weight of state changes on a link")
+    catch_up: int = Field(4, ge=1, le=SHARE_MAX, description="of those older than the session")
+    bulk: int = Field(1, ge=1, le=SHARE_MAX, description="of bulk objects, as baselines are")
+
+
 class LinkConfig(Section):
     """The links to other regions."""
 
@@ -122,8 +131,9 @@ class LinkConfig(Section):
         "bbr", description="asked for each data stream; cubic where it is missing; empty: system's"
     )
     pacing_mbit_s: float = Field(
-        0.0, ge=0, allow_inf_nan=False, description="rate of a session's data streams; 0: no limit"
+        0.0, ge=0, allow_inf_nan=False, description="rate to a peer's nodes together; 0: no limit"
     )
+    shares: SharesConfig = SharesConfig()
     connect_ms: int = Field(5_000, ge=100, description="from dialling to the peer's answer")
     drain_ms: int = Field(
         2_000, ge=0, description="what is under way when a node stops is waited for so long"

@@ -1,6 +1,7 @@
 """From the configuration of links to what the transport needs."""
 
 from dwcp.config import HdeConfig, LinkConfig
+from streams.agents.shaping import Shape, shape_of
 from transport.aio.keeper import StreamSettings
 from transport.aio.options import SocketOptions, send_buffer_bytes_max
 from transport.amst.limits import SchedulerLimits
@@ -15,7 +16,6 @@ def stream_settings(link: LinkConfig) -> StreamSettings:
     named = [link.congestion_control] if link.congestion_control else []
     return StreamSettings(
         count=link.data_streams_min,
-        pacing_bytes_per_s=link.pacing_mbit_s * 125_000 or None,
         connect_ms=link.connect_ms,
         drain_ms=link.drain_ms,
         limits=SchedulerLimits(stall_ms=link.stall_ms),
@@ -23,6 +23,11 @@ def stream_settings(link: LinkConfig) -> StreamSettings:
             congestion_control=(*named, "cubic") if named else (), dead_ms=link.silence_ms
         ),
     )
+
+
+def link_shape(link: LinkConfig) -> Shape:
+    """Return what the links to a peer keep to from the start."""
+    return shape_of(link.pacing_mbit_s, link.shares.model_dump())
 
 
 def stream_limits(link: LinkConfig) -> StreamLimits:

@@ -14,12 +14,12 @@ from connectors.producer import ProducerSettings, StateProducer
 from dwcp.app_settings import app_settings
 from dwcp.baseline_lane import join_app
 from dwcp.config import RegionConfig
-from dwcp.link_settings import session_settings, stream_limits, stream_settings
+from dwcp.link_settings import link_shape, session_settings, stream_limits, stream_settings
 from dwcp.own_broker import own_broker
 from dwcp.preparing import make_data_dir, prepare_topics
 from dwcp.securing import kafka_client, link_tls, neighbour_context, web_guard
 from dwcp.statuses import ownership_json, summed
-from schemas.errors import ConfigError, DwcpError
+from schemas.errors import ConfigError
 from schemas.registry import Record
 from streams.agents.baselines import Baselines
 from streams.agents.credentials import use_credentials
@@ -32,12 +32,13 @@ from streams.agents.replica import Replica
 from streams.agents.status import SenderStatus
 from streams.agents.steering import LinkSteering, Steered
 from streams.agents.steward import Steward
-from streams.app import build_app, owners
+from streams.app import build_app, owners, watch_for_crash
 from streams.node import Gossip, digest_json
 from streams.sharing import Owner
 from streams.web.forwarding import Neighbours
 from streams.web.metrics import StatusCollector
 from streams.web.routes import Routes
+from streams.web.shaping import add_routes as add_shaping
 from transport.hde.dictionary import Dictionaries
 from transport.session.events import Identity, LinkSettings
 from transport.session.objects import Shelf
@@ -99,11 +100,11 @@ class RegionNode:
             )
         )
         self._steerings: list[LinkSteering] = []
+        self._links = {peer: PeerLinks(link_shape(config.link)) for peer in config.peers}
         senders += self._make_senders(limits)
 
     def _make_senders(self, limits: LinkSettings) -> Iterator[Outgoing]:
         link = self._config.link
-        links = {peer: PeerLinks() for peer in self._config.peers}
         for peer, addresses in sorted(self._config.peer_addresses.items()):
             for address in addresses:
                 yield Outgoing(
@@ -116,7 +117,7 @@ class RegionNode:
                     SenderStatus(peer, address),
                     self._tls,
                     stream_settings(link),
-                    links[peer],
+                    self._links[peer],
                     moves=self._moves,
                     steer=self._steering(peer).run,
                     baseline=self._baselines.baseline,
@@ -255,6 +256,7 @@ class RegionNode:
         )
         routes = Routes(self._replica, producer, self.status, self.links, registry, neighbours)
         routes.add_to(app.web.web_app)
+        add_shaping(app.web.web_app, self._links)
         self._guard.add_to(app.web)
         use_credentials(app, self._client)
         app.on_rebalance_complete.connect(self._on_assigned)
@@ -263,14 +265,7 @@ class RegionNode:
         except OSError as error:
             address = f"{config.web.bind}:{config.web.port}"
             raise ConfigError("web.port", address, f"choose a free one ({error})") from error
-        crashed = asyncio.ensure_future(app._crashed.wait())  # noqa: SLF001 - mode has no public way to wait for it
-        crashed.add_done_callback(
-            lambda done: (
-                None
-                if done.cancelled()
-                else self._fail(DwcpError(f"a Faust service crashed: {app.crash_reason!r}"))
-            )
-        )
+        crashed = watch_for_crash(app, self._fail)
         try:
             yield
         finally:

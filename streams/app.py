@@ -28,7 +28,7 @@ import faust
 import structlog
 
 from connectors.log import LogRecord, plain_headers
-from schemas.errors import LogError
+from schemas.errors import DwcpError, LogError
 from streams import topics
 from streams.agents.assignor import SharingAssignor
 from streams.agents.driver import PromptTransport
@@ -120,6 +120,19 @@ def owners(app: faust.App) -> Mapping[int, Owner]:
     """Return who owns each partition, as of the group's last generation."""
     found: Mapping[int, Owner] = app.transport.assignor.owners
     return found
+
+
+def watch_for_crash(app: faust.App, fail: Callable[[BaseException], None]) -> asyncio.Future[Any]:
+    """Call `fail` when a service of a started app crashes; cancel the future to end it."""
+    crashed: asyncio.Future[Any] = asyncio.ensure_future(app._crashed.wait())  # noqa: SLF001 - mode has no public way to wait for it
+    crashed.add_done_callback(
+        lambda done: (
+            None
+            if done.cancelled()
+            else fail(DwcpError(f"a Faust service crashed: {app.crash_reason!r}"))
+        )
+    )
+    return crashed
 
 
 def _follow_group(

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from dwcp.cli.client import access_options, url_option
 from dwcp.cli.output import console, emit_json, json_option, reports_errors
-from dwcp.client import NodeAccess, get_json
+from dwcp.client import NodeAccess, get_json, post_json
 from dwcp.link_plot import draw_link
 from schemas.errors import ConfigError
 
@@ -24,12 +24,13 @@ _TABLE_WIDTH = 116  # also where there is no terminal
 Examples:
   dwcp link status --url http://127.0.0.1:6066
   dwcp link plot --out links.svg
+  dwcp link shape --peer iad --mbit-s 50
   dwcp link bench --quick
   dwcp link bench --scenario all --repeat 5 --json
 """
 )
 def link() -> None:
-    """Show links and measure them."""
+    """Show links, shape and measure them."""
 
 
 @link.command()
@@ -71,6 +72,73 @@ def plot(url: str, peer: str | None, out: Path, access: NodeAccess, *, as_json: 
         console.print(f"{escape(title)}: {name}")
     if as_json:
         emit_json({"files": files})
+
+
+@link.command()
+@url_option
+@click.option("--peer", help="Only the links to this region.")
+@click.option("--mbit-s", type=float, help="Rate of all data streams to a peer; 0: no limit.")
+@click.option(
+    "--share",
+    "shares",
+    multiple=True,
+    metavar="CLASS=WEIGHT",
+    help="Weight of state, catch_up or bulk; may be given again.",
+)
+@access_options
+@json_option
+@reports_errors
+def shape(
+    url: str,
+    peer: str | None,
+    mbit_s: float | None,
+    shares: tuple[str, ...],
+    access: NodeAccess,
+    *,
+    as_json: bool,
+) -> None:
+    r"""Show how fast a node may send and who gets how much of it; or change it while it runs.
+
+    A change holds for this node until it ends; its configuration, `link.pacing_mbit_s` and
+    `link.shares`, is what it begins with.
+
+    \b
+    Examples:
+      dwcp link shape
+      dwcp link shape --peer iad --mbit-s 50 --share bulk=4
+    """
+    wanted: dict[str, Any] = {}
+    if mbit_s is not None:
+        wanted["pacing_mbit_s"] = mbit_s
+    if shares:
+        wanted["shares"] = dict(map(_share, shares))
+    if wanted:
+        named = {} if peer is None else {"peer": peer}
+        answer = asyncio.run(post_json(url, "/links/shape", named | wanted, access))
+    else:
+        answer = asyncio.run(get_json(url, "/links/shape", access))
+    shapes = [one for one in answer["shapes"] if peer in (None, one["peer"])]
+    if as_json:
+        emit_json({"shapes": shapes})
+        return
+    console.print(_shape_table(shapes))
+
+
+def _share(text: str) -> tuple[str, int]:
+    name, _, weight = text.partition("=")
+    if not weight.isdecimal():
+        raise ConfigError("--share", text, "write it as bulk=4")
+    return name, int(weight)
+
+
+def _shape_table(shapes: list[dict[str, Any]]) -> Table:
+    table = Table("to", box=None)
+    for name in ("rate", "state", "catch-up", "bulk"):
+        table.add_column(name, justify="right")
+    for one in shapes:
+        rate = f"{one['pacing_mbit_s']:,.1f} Mbit/s" if one["pacing_mbit_s"] else "no limit"
+        table.add_row(one["peer"], rate, *map(str, one["shares"].values()))
+    return table
 
 
 @link.command()

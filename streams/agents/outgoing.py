@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from connectors.log import Log
 from schemas.registry import Record
 from streams.agents.moves import Moves
+from streams.agents.shaping import Shape
 from streams.agents.status import SenderStatus
 from transport.aio.keeper import StreamKeeper, StreamSettings
 from transport.aio.tls import LinkTls
@@ -41,13 +42,18 @@ class LinkSession(Protocol):
 class PeerLinks:
     """All sessions with the nodes of one peer.
 
+    Args:
+        shape: What they keep to, all together.
+
     Attributes:
+        shape: As it is now.
         opening: Held while a session is opened: two addresses may lead to the same node, and a
             second session with it would end the first.
         opened_count: Sessions opened so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shape: Shape | None = None) -> None:
+        self.shape = shape or Shape()
         self.opening = asyncio.Lock()
         self.opened_count = 0
         self._sessions: list[LinkSession] = []
@@ -56,11 +62,22 @@ class PeerLinks:
         """Note a session that is open."""
         self._sessions.append(shipping)
         self.opened_count += 1
+        self.keep_to(self.shape)
 
     def remove(self, shipping: LinkSession) -> None:
         """Forget a session."""
         if shipping in self._sessions:
             self._sessions.remove(shipping)
+            self.keep_to(self.shape)
+
+    def keep_to(self, shape: Shape) -> None:
+        """Give each session an equal part of the rate, and its classes their shares."""
+        self.shape = shape
+        rate = shape.bytes_per_s
+        for shipping in self._sessions:
+            streams = shipping.keeper.streams
+            streams.set_pacing(rate and rate / len(self._sessions))
+            streams.set_shares(shape.shares)
 
     def offer_objects(self) -> None:
         """Let every session offer what waits."""

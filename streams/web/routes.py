@@ -19,7 +19,6 @@ Any node of a region answers for all of them (`streams.web.forwarding`).
 """
 
 import asyncio
-import json
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -38,6 +37,7 @@ from schemas.errors import (
 from schemas.ids import Dot
 from streams.agents.replica import Replica
 from streams.web.access import json_error
+from streams.web.body import read_json
 from streams.web.documents import entity_detail, entity_json
 from streams.web.forwarding import PARTITIONS, Forwarder, Neighbours
 from streams.web.watching import Watching, begin_lines, error_line
@@ -77,7 +77,7 @@ class Routes:
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
-        app.middlewares.append(_errors_as_json)
+        app.middlewares.append(errors_as_json)
         app.router.add_get("/state/{entity:.+}", self.get_entity)
         app.router.add_get("/state", self.get_state)
         app.router.add_post("/state", self.post_state)
@@ -126,10 +126,7 @@ class Routes:
 
     async def post_state(self, request: web.Request) -> web.Response:
         """Produce changes and answer with their places when they are durable."""
-        try:
-            body = json.loads(await request.read())
-        except (ValueError, RecursionError) as error:
-            raise InvalidChangeError("body", "", f"send JSON ({error})") from error
+        body = await read_json(request)
         changes = body.get("changes", [body]) if isinstance(body, dict) else None
         if not isinstance(changes, list) or not 0 < len(changes) <= CHANGES_PER_POST_MAX:
             raise InvalidChangeError(
@@ -234,7 +231,8 @@ def _check_values(change: dict[str, Any]) -> None:
 
 
 @web.middleware
-async def _errors_as_json(request: web.Request, handler: Any) -> web.StreamResponse:
+async def errors_as_json(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Answer what went wrong as {"error": {"reason", "message"}}."""
     try:
         response: web.StreamResponse = await handler(request)
     except InvalidChangeError as error:

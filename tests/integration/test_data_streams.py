@@ -1,9 +1,9 @@
 """Data streams over real sockets: many, killed, scaled, paced; objects; paths."""
 
-import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -12,13 +12,14 @@ import pytest_asyncio
 
 from streams.agents.outgoing import PeerLinks
 from streams.agents.receiver import Receiver
+from streams.agents.shaping import Shape
 from tests.support.links import Link, Region, Relay, assert_same, has_all, shipping
 from tests.support.waiting import until
 from transport.aio.keeper import StreamSettings
 from transport.aio.options import SocketOptions, congestion_control, pace, tune
 from transport.aio.sending import SendStream
 from transport.amst.objects import OutgoingObject
-from transport.amst.traffic import Traffic
+from transport.amst.traffic import DEFAULT_SHARES, Traffic
 from transport.frame import Frame, encode_frame
 from transport.session.objects import Shelf
 
@@ -165,8 +166,8 @@ async def test_an_object_goes_on_where_the_last_session_stopped(
         return sum(found.held.size for found in shelf.standing.values())
 
     for round_ in range(1, 3):
-        slow = with_streams(2, pacing_bytes_per_s=4e6)
-        async with shipping(ams, "iad", iad.address, streams=slow, objects=[one]):
+        slow: dict[str, Any] = {"links": PeerLinks(Shape(4e6)), "streams": with_streams(2)}
+        async with shipping(ams, "iad", iad.address, objects=[one], **slow):
             least = round_ * 2_000_000
             await until(lambda least=least: held_bytes() > least, WAIT_S, "some of it")  # type: ignore[misc]
     await until(lambda: not receiver._takings, WAIT_S, "the end")
@@ -335,7 +336,28 @@ async def test_pacing_is_shared_among_streams_and_changes_while_running(
             missing = {name for one in streams.streams.values() for name in one.granted.missing}
             assert is_paced == ("SO_MAX_PACING_RATE" not in missing)
             assert streams.pacer.bytes_per_s == rate
-        streams.set_shares({Traffic.BULK: 3})
-        assert streams.scheduler.shares.shares[Traffic.BULK] == 3
-        await asyncio.sleep(0)
+    assert receiver.refused == {}
+
+
+async def test_the_rate_to_a_peer_is_shared_among_sessions_with_its_nodes(
+    ams: Region, iad: Region, receiver: Receiver
+) -> None:
+    other = Region("iad")
+    other.identity = replace(other.identity, node="iad-2")
+    links = PeerLinks(Shape(6e6, {**DEFAULT_SHARES, Traffic.BULK: 3}))
+
+    def kept(link: Link) -> tuple[float | None, int]:
+        streams = link.session.keeper.streams
+        return streams.pacer.bytes_per_s, streams.scheduler.shares.shares[Traffic.BULK]
+
+    async with other.listening(), shipping(ams, "iad", iad.address, links=links) as first:
+        await until(has_streams(first, 1), WAIT_S, "the first session")
+        assert kept(first) == (6e6, 3)
+        async with shipping(ams, "iad", other.address, links=links) as second:
+            await until(has_streams(second, 1), WAIT_S, "the second session")
+            assert kept(first) == kept(second) == (3e6, 3)
+            links.keep_to(Shape())
+            assert kept(first) == kept(second) == (None, 1)
+            links.keep_to(Shape(8e6))
+        assert kept(first) == (8e6, 1)
     assert receiver.refused == {}

@@ -9,6 +9,8 @@ from random import Random
 
 from connectors.log import NewRecord
 from streams import topics
+from streams.agents.outgoing import PeerLinks
+from streams.agents.shaping import Shape
 from tests.support.links import PARTITION_COUNT, Region, shipping
 from transport.aio.keeper import StreamSettings
 
@@ -27,8 +29,8 @@ async def give(address: str, count: int, streams: int, bytes_per_s: float) -> No
     for partition in range(PARTITION_COUNT):
         records = [record(partition, number) for number in range(count)]
         await ams.log.append(topics.STATE, partition, records)
-    settings = StreamSettings(count=streams, pacing_bytes_per_s=bytes_per_s or None)
-    async with shipping(ams, "iad", address, streams=settings):
+    links = PeerLinks(Shape(bytes_per_s or None))
+    async with shipping(ams, "iad", address, links=links, streams=StreamSettings(count=streams)):
         await asyncio.Event().wait()
 
 

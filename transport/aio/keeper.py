@@ -30,7 +30,6 @@ class StreamSettings:
 
     Attributes:
         count: How many a session begins with; `StreamKeeper.set_data_streams` changes it.
-        pacing_bytes_per_s: All streams of a session together; None for no limit.
         connect_ms: From dialling to the answer.
         drain_ms: What is under way when a session ends in order is waited for so long.
         limits: Sizes and times of the scheduler.
@@ -38,7 +37,6 @@ class StreamSettings:
     """
 
     count: int = 1
-    pacing_bytes_per_s: float | None = None
     connect_ms: int = 5_000
     drain_ms: int = 2_000
     limits: SchedulerLimits = field(default_factory=SchedulerLimits)
@@ -81,7 +79,6 @@ class StreamKeeper:
         self._dialling: set[str] = set()
         self._number = 0
         self._changed = asyncio.Event()
-        streams.set_pacing(settings.pacing_bytes_per_s)
 
     @property
     def congestion_control(self) -> str:
