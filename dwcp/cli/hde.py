@@ -133,13 +133,14 @@ def _blob_table(rows: list[dict[str, Any]]) -> Table:
     table = Table(box=None)
     table.add_column("object")
     table.add_column("codec")
-    for column in ("bytes", "ratio", "encode MB/s", "decode MB/s"):
+    for column in ("bytes", "ratio", "encode MB/s", "name known", "decode MB/s"):
         table.add_column(column, justify="right")
     for row in rows:
         cells = [
             f"{row['encoded_bytes']:,}",
             f"{row['ratio']:,.1f}",
             f"{row['encode_mb_s']:,.0f}",
+            f"{row['named_mb_s']:,.0f}" if "named_mb_s" in row else "",
             f"{row['decode_mb_s']:,.0f}",
         ]
         table.add_row(row["name"], row["level"], *cells, style="" if row["rival"] else "bold")
@@ -148,6 +149,7 @@ def _blob_table(rows: list[dict[str, Any]]) -> Table:
             table.caption = (
                 f"{row['name']}: finding out that nothing helps took "
                 f"{row['choose_of_sending']:.1%} of the CPU of sending it over loopback TCP; "
+                f"encoding {row['named_of_sending']:.1%}, "
                 f"with the hash of its content {row['encode_of_sending']:.1%}"
             )
     return table

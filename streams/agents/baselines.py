@@ -23,6 +23,7 @@ from streams.baselines.anchors import Anchors, content_of, name_bytes
 from streams.baselines.contents import baseline_of, newest_documents
 from streams.baselines.directory import Directory, Held
 from transport.amst.objects import OutgoingObject
+from transport.hde.unit import NOTHING, Named
 from transport.session.objects import ReceivedObject
 
 log = structlog.get_logger(__name__)
@@ -171,12 +172,13 @@ class Baselines:
         return one is not None and not is_gone and all(one is not other for other in sender.objects)
 
     def _hold(self, record: Record) -> None:
-        base = b""
+        base = NOTHING
         if record["base"]:
-            found = self.directory.peek(int.from_bytes(record["base"], "big"))
+            base_name = int.from_bytes(record["base"], "big")
+            found = self.directory.peek(base_name)
             if found is None:
                 raise BadUnitError(f"baseline {record['base'].hex()} is not held here")
-            base = found
+            base = Named(found, base_name)
         content = content_of(record, base)
         name = int.from_bytes(record["name"], "big")
         held = Held(record["region"], record["node"], record["created_ms"], content)

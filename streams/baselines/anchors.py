@@ -6,7 +6,7 @@ from typing import Final
 from schemas.errors import BadUnitError
 from schemas.registry import Record
 from transport.hde.blob import decode_blob, encode_blob
-from transport.hde.unit import content_hash
+from transport.hde.unit import NOTHING, Named
 
 CONTENT_BYTES_MAX: Final = 1 << 24
 CHAIN_MAX: Final = 10
@@ -40,28 +40,28 @@ class Anchors:
     def next(self, content: bytes, now_ms: int) -> tuple[Record, list[int]]:
         """Return the next anchor's record, and the names that nobody needs any more."""
         is_whole = not self.names or len(self.names) > self.chain_max
-        base = b"" if is_whole else self.content
-        record = self._record(content, base, len(self.names), now_ms)
-        pruned = self.names if is_whole else []
-        name = content_hash(content)
+        base = NOTHING if is_whole else Named(self.content, self.newest)
+        named = Named.of(content)
+        record = self._record(named, base, len(self.names), now_ms)
+        pruned, name = self.names if is_whole else [], named.name
         self.names = [name] if is_whole else [*self.names, name]
         self.content = content
         return record, [one for one in pruned if one != name]
 
     def whole(self, now_ms: int) -> Record:
         """Return the newest one as a whole, for who lacks those before."""
-        return self._record(self.content, b"", 0, now_ms)
+        return self._record(Named(self.content, self.newest), NOTHING, 0, now_ms)
 
-    def _record(self, content: bytes, base: bytes, chain: int, now_ms: int) -> Record:
+    def _record(self, named: Named, base: Named, chain: int, now_ms: int) -> Record:
         return {
-            "name": name_bytes(content_hash(content)),
+            "name": name_bytes(named.name),
             "region": self.region,
             "node": self.node,
             "created_ms": now_ms,
-            "base": name_bytes(content_hash(base)) if base else b"",
-            "chain": chain if base else 0,
-            "content_bytes": len(content),
-            "unit": encode_blob(content, base),
+            "base": name_bytes(base.name) if base.name else b"",
+            "chain": chain if base.name else 0,
+            "content_bytes": len(named.content),
+            "unit": encode_blob(named, base),
         }
 
 
@@ -70,17 +70,17 @@ def name_bytes(name: int) -> bytes:
     return name.to_bytes(8, "big")
 
 
-def content_of(record: Record, base: bytes) -> bytes:
+def content_of(record: Record, base: Named = NOTHING) -> bytes:
     """Return what an anchor's record stands for.
 
     Args:
         record: A `Baseline`.
-        base: Content of the anchor that it names; empty for none.
+        base: The anchor that it names.
 
     Raises:
         BadUnitError: It does not decode, or is not what its name says.
     """
-    content = decode_blob(record["unit"], CONTENT_BYTES_MAX, base)
-    if name_bytes(content_hash(content)) != record["name"]:
+    content, name = decode_blob(record["unit"], CONTENT_BYTES_MAX, base)
+    if name_bytes(name) != record["name"]:
         raise BadUnitError(f"an anchor of {len(content):,} bytes that is not what its name says")
     return content

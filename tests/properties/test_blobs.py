@@ -17,7 +17,7 @@ from transport.hde.blob import (
     encode_blob,
 )
 from transport.hde.codec import Codec, decode_alone, encode_alone
-from transport.hde.unit import Level, unit_bytes_max
+from transport.hde.unit import Level, Named, unit_bytes_max
 
 RAW_BYTES_MAX = 1 << 26
 
@@ -56,9 +56,9 @@ def edited(draw: st.DrawFn) -> tuple[bytes, bytes]:
 @given(edited())
 def test_an_edited_object_comes_back(pair: tuple[bytes, bytes]) -> None:
     old, new = pair
-    unit = encode_blob(new, old)
+    unit = encode_blob(Named.of(new), Named.of(old))
 
-    assert decode_blob(unit, RAW_BYTES_MAX, old) == new
+    assert decode_blob(unit, RAW_BYTES_MAX, Named.of(old)) == Named.of(new)
     assert len(unit) <= unit_bytes_max(len(new))
 
 
@@ -66,7 +66,7 @@ def test_an_edited_object_comes_back(pair: tuple[bytes, bytes]) -> None:
 def test_every_codec_takes_any_two_contents(
     old: bytes, new: bytes, make: type[PrefixCodec | PagesCodec]
 ) -> None:
-    codec: Codec = make(old)
+    codec: Codec = make(Named.of(old))
     body = codec.encode(new)
 
     assert codec.decode(body, len(new)) == new
@@ -81,7 +81,7 @@ def test_a_damaged_unit_never_gives_a_wrong_object(
     pair: tuple[bytes, bytes], data: st.DataObject
 ) -> None:
     old, new = pair
-    unit = bytearray(encode_blob(new, old))
+    unit = bytearray(encode_blob(Named.of(new), Named.of(old)))
     kind = data.draw(st.sampled_from(["flip", "cut", "grow"]))
     if kind == "flip":
         bit = data.draw(st.integers(0, len(unit) * 8 - 1))
@@ -92,29 +92,29 @@ def test_a_damaged_unit_never_gives_a_wrong_object(
         unit += data.draw(st.binary(min_size=1, max_size=9))
 
     try:
-        found = decode_blob(bytes(unit), RAW_BYTES_MAX, old)
+        found, name = decode_blob(bytes(unit), RAW_BYTES_MAX, Named.of(old))
     except BadUnitError:
         return
-    assert found == new, "a bit that no decoder looks at"
+    assert (found, name) == Named.of(new), "a bit that no decoder looks at"
 
 
 @given(edited(), contents)
 def test_a_unit_against_another_copy_is_refused(pair: tuple[bytes, bytes], other: bytes) -> None:
     old, new = pair
-    unit = encode_blob(new, old)
+    unit = encode_blob(Named.of(new), Named.of(old))
     try:
-        found = decode_blob(unit, RAW_BYTES_MAX, other)
+        found, _ = decode_blob(unit, RAW_BYTES_MAX, Named.of(other))
     except BadUnitError:
         return
     # Only what needed no old copy, or had the same one, may be read.
     assert found == new
-    assert other == old or choose_codec(new, old).base == 0 or unit[0] == Level.RAW
+    assert other == old or choose_codec(new, Named.of(old)).base == 0 or unit[0] == Level.RAW
 
 
 @given(st.binary(max_size=200), st.sampled_from([PrefixCodec, PagesCodec]))
 def test_a_bomb_is_stopped(body: bytes, make: type[PrefixCodec | PagesCodec]) -> None:
     bomb = PrefixCodec().encode(bytes(1 << 26)) + body
-    codec: Codec = make(b"")
+    codec: Codec = make(Named.of(b""))
     with pytest.raises(BadUnitError):
         codec.decode(bomb, 1_000)
 
@@ -125,7 +125,9 @@ def test_all_sizes_up_to_the_largest(size: int, shift: int) -> None:
     old = random.Random(size).randbytes(size)
     new = old[: size // 2] + bytes(shift) + old[size // 2 :]
 
-    for codec in (PrefixCodec(old), PagesCodec(old)):
-        unit = encode_alone(codec, new)
-        assert decode_alone(codec, unit, RAW_BYTES_MAX) == new
-    assert decode_blob(encode_blob(new, old), RAW_BYTES_MAX, old) == new
+    for codec in (PrefixCodec(Named.of(old)), PagesCodec(Named.of(old))):
+        unit = encode_alone(codec, Named.of(new))
+        assert decode_alone(codec, unit, RAW_BYTES_MAX).content == new
+    assert decode_blob(
+        encode_blob(Named.of(new), Named.of(old)), RAW_BYTES_MAX, Named.of(old)
+    ) == Named.of(new)

@@ -65,8 +65,8 @@ FLOWING: Final = (
     Mutant(
         "what was decoded is not compared with its hash",
         "transport.hde.unit:check_raw",
-        "or header.raw_hash != _bound_hash(",
-        "or 0 > _bound_hash(",
+        "or found.name != name",
+        "or found.name < 0",
     ),
     Mutant(
         "a lost unit goes unnoticed",

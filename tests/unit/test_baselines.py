@@ -10,7 +10,7 @@ from streams.baselines.anchors import Anchors, content_of, name_bytes
 from streams.baselines.contents import newest_documents
 from streams.baselines.directory import Directory, Held
 from streams.state.entity import Entity
-from transport.hde.unit import content_hash
+from transport.hde.unit import NOTHING, Named, content_hash
 
 DICE = random.Random(2)
 TEXT = DICE.randbytes(20_000)
@@ -30,10 +30,10 @@ def test_a_chain_of_anchors_begins_anew_after_its_limit_and_is_pruned() -> None:
     assert all(len(one["unit"]) < 200 for one in records if one["base"])
     assert [len(pruned) for _, pruned in made] == [0, 0, 0, 3, 0]
     assert made[3][1] == [content_hash(version(number)) for number in range(3)]
-    base = b""
+    base = NOTHING
     for number, record in enumerate(records):
-        base = content_of(record, base if record["base"] else b"")
-        assert base == version(number)
+        base = Named.of(content_of(record, base if record["base"] else NOTHING))
+        assert base.content == version(number)
 
 
 def test_who_lacks_those_before_gets_a_whole_one() -> None:
@@ -42,8 +42,8 @@ def test_who_lacks_those_before_gets_a_whole_one() -> None:
     record, _ = anchors.next(version(2), 2)
 
     with pytest.raises(BadUnitError, match="is not the one we hold"):
-        content_of(record, b"something else")
-    assert content_of(anchors.whole(3), b"") == version(2)
+        content_of(record, Named.of(b"something else"))
+    assert content_of(anchors.whole(3)) == version(2)
 
 
 def test_a_content_that_is_not_what_its_name_says_is_refused() -> None:
@@ -51,7 +51,7 @@ def test_a_content_that_is_not_what_its_name_says_is_refused() -> None:
     record["name"] = name_bytes(7)
 
     with pytest.raises(BadUnitError, match="not what its name says"):
-        content_of(record, b"")
+        content_of(record)
 
 
 def held(region: str, content: bytes) -> Held:

@@ -4,6 +4,7 @@ from transport.hde.account import FlowAccount
 from transport.hde.blob import encode_blob
 from transport.hde.flow import FlowDecoder, FlowEncoder
 from transport.hde.settings import FlowSettings
+from transport.hde.unit import Named
 
 
 def test_every_unit_is_counted_by_its_level() -> None:
@@ -28,7 +29,7 @@ def test_raw_units_and_units_with_a_base_are_told_apart() -> None:
     account = FlowAccount()
     account.note(FlowEncoder(FlowSettings(level=0)).encode(b"x"))
     old = b"0123456789" * 20
-    account.note(encode_blob(old + b"!", old))
+    account.note(encode_blob(Named.of(old + b"!"), Named.of(old)))
     found = account.to_json()
 
     assert set(found["levels"]) == {"raw", "H2"}

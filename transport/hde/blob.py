@@ -19,7 +19,7 @@ import numpy as np
 
 from schemas.errors import BadUnitError
 from transport.hde.codec import Codec, RawCodec, SameCodec, decode_alone
-from transport.hde.unit import Level, content_hash, pack_unit, read_unit_header
+from transport.hde.unit import NOTHING, Level, Named, pack_unit, read_unit_header
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -51,15 +51,15 @@ class PrefixCodec:
     """H2: zstd with the old copy as prefix.
 
     Args:
-        base: The old copy; empty for none.
+        base: The old copy.
     """
 
     level = Level.PREFIX
 
-    def __init__(self, base: bytes = b"") -> None:
-        self._base = base
-        self._prefix = zstd.ZstdDict(base, is_raw=True) if len(base) >= _PREFIX_BYTES_MIN else None
-        self.base = content_hash(base) if base else 0
+    def __init__(self, base: Named = NOTHING) -> None:
+        self._base, self.base = base
+        has_prefix = len(base.content) >= _PREFIX_BYTES_MIN
+        self._prefix = zstd.ZstdDict(base.content, is_raw=True) if has_prefix else None
 
     def encode(self, raw: bytes) -> bytes:
         """See `codec.Codec`; releases the GIL while zstd works."""
@@ -96,9 +96,8 @@ class PagesCodec:
 
     level = Level.PAGES
 
-    def __init__(self, base: bytes) -> None:
-        self._base = base
-        self.base = content_hash(base)
+    def __init__(self, base: Named) -> None:
+        self._base, self.base = base
 
     def encode(self, raw: bytes) -> bytes:
         """See `codec.Codec`."""
@@ -132,12 +131,14 @@ class PagesCodec:
         return min(len(self._base), raw_bytes) // PAGE_BYTES
 
 
-def encode_blob(raw: bytes, base: bytes = b"") -> bytes:
+def encode_blob(raw: Named, base: Named = NOTHING) -> bytes:
     """Encode an object against the copy that the peer holds.
+
+    Nothing is hashed here: whoever holds an object needs its name anyway, and needs it once.
 
     Args:
         raw: The object.
-        base: The peer's copy; empty when it has none.
+        base: The peer's copy.
 
     Returns:
         One unit, at most 0.5 % larger than the object and its header.
@@ -145,22 +146,22 @@ def encode_blob(raw: bytes, base: bytes = b"") -> bytes:
     return b"".join(encode_blob_parts(raw, base))
 
 
-def encode_blob_parts(raw: bytes, base: bytes = b"") -> tuple[bytes, bytes]:
+def encode_blob_parts(raw: Named, base: Named = NOTHING) -> tuple[bytes, bytes]:
     """Do as `encode_blob`, without a copy: header and body, to be sent one after the other."""
-    codec = choose_codec(raw, base)
-    body = codec.encode(raw)
-    if len(body) > len(raw):
-        codec, body = RawCodec(), raw
+    codec = choose_codec(raw.content, base)
+    body = codec.encode(raw.content)
+    if len(body) > len(raw.content):
+        codec, body = RawCodec(), raw.content
     return pack_unit((codec.level, 0, 0, 0), raw, b"", codec.base), body
 
 
-def decode_blob(unit: bytes, raw_bytes_max: int, base: bytes = b"") -> bytes:
-    """Read what `encode_blob` made.
+def decode_blob(unit: bytes, raw_bytes_max: int, base: Named = NOTHING) -> Named:
+    """Read what `encode_blob` made; the object comes with its name, which was checked.
 
     Args:
         unit: The unit.
         raw_bytes_max: Largest object accepted.
-        base: The copy we hold; empty for none.
+        base: The copy we hold.
 
     Raises:
         BadUnitError: It was made against another copy, is too large, or gives other bytes.
@@ -174,17 +175,18 @@ def decode_blob(unit: bytes, raw_bytes_max: int, base: bytes = b"") -> bytes:
     elif header.codec == Level.PAGES:
         codec = PagesCodec(base)
     else:  # without a base named it stands alone, whatever we hold
-        codec = PrefixCodec(base if header.base else b"")
+        codec = PrefixCodec(base if header.base else NOTHING)
     return decode_alone(codec, unit, raw_bytes_max)
 
 
-def choose_codec(raw: bytes, base: bytes) -> Codec:
+def choose_codec(raw: bytes, base: Named) -> Codec:
     """Look at an object and the old copy, a few samples of each, and name the codec."""
-    if base and raw == base:
+    old = base.content
+    if old and raw == old:
         return SameCodec(base)
-    if base and len(raw) > LONG_BYTES and _stayed_in_place(raw, base):
+    if old and len(raw) > LONG_BYTES and _stayed_in_place(raw, old):
         return PagesCodec(base)
-    if len(raw) <= 2 * _PROBE_BYTES or (base and _moved(raw, base)) or _shrinks(raw):
+    if len(raw) <= 2 * _PROBE_BYTES or (old and _moved(raw, old)) or _shrinks(raw):
         return PrefixCodec(base)
     return RawCodec()
 

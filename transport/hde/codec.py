@@ -18,9 +18,9 @@ import zstandard
 from schemas.errors import BadUnitError
 from transport.hde.unit import (
     Level,
+    Named,
     check_raw,
     check_raw_bytes,
-    content_hash,
     pack_unit,
     read_unit_header,
 )
@@ -81,9 +81,8 @@ class SameCodec:
 
     level = Level.SAME
 
-    def __init__(self, base: bytes) -> None:
-        self._content = base
-        self.base = content_hash(base)
+    def __init__(self, base: Named) -> None:
+        self._content, self.base = base
 
     def encode(self, raw: bytes) -> bytes:
         """Return nothing.
@@ -101,12 +100,12 @@ class SameCodec:
         return self._content
 
 
-def encode_alone(codec: Codec, raw: bytes) -> bytes:
+def encode_alone(codec: Codec, raw: Named) -> bytes:
     """Return a unit that stands alone, outside any flow: for blobs and baselines."""
-    return pack_unit((codec.level, 0, 0, 0), raw, codec.encode(raw), codec.base)
+    return pack_unit((codec.level, 0, 0, 0), raw, codec.encode(raw.content), codec.base)
 
 
-def decode_alone(codec: Codec, unit: bytes, raw_bytes_max: int) -> bytes:
+def decode_alone(codec: Codec, unit: bytes, raw_bytes_max: int) -> Named:
     """Read what `encode_alone` made.
 
     Raises:

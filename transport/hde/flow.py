@@ -22,6 +22,7 @@ from transport.hde.unit import (
     FLAG_CARRIED,
     FLAG_KEY,
     Level,
+    Named,
     UnitHeader,
     body_bytes_max,
     check_raw,
@@ -134,7 +135,7 @@ class FlowEncoder:
         if carried:
             flags |= FLAG_CARRIED
         place = (level, flags, self.epoch, self._number)
-        unit = pack_unit(place, raw, carried + body, base, named)
+        unit = pack_unit(place, Named.of(raw), carried + body, base, named)
         self._number += 1
         self.choice.learn(level, len(raw), len(unit), primed_bytes)
         return unit
@@ -251,7 +252,7 @@ class FlowDecoder:
         body, dictionary = unit[header.body_start :], b""
         if header.flags & FLAG_CARRIED:
             dictionary, body = unpack_dictionary(body)
-        raw = check_raw(header, self._content(header, body))
+        raw, _ = check_raw(header, self._content(header, body))
         if dictionary:
             self._dictionaries.hold(dictionary)
         self.epoch = header.epoch

@@ -9,13 +9,15 @@ offset  bytes  meaning
 2       2      epoch of the flow, modulo 65,536; big-endian like all of it
 4       4      number of the unit in its epoch: it builds on all before it
 8       4      raw length
-12      8      xxh3-64 of the raw bytes, seeded with all other fields but the length
+12      8      name of the raw bytes, XOR xxh3-64 of all other fields
 20      8      hash of the base, if one is named
 ..      8      hash of the dictionary, if one is named
 ..      n      body, as its codec writes it
 ======  =====  =====================================================================
 
-The seed binds the header to the result: whichever bit is flipped, the hash does not fit.
+The name is `content_hash`: whoever needs it for other things, to hold the content by it or to name
+it as a base, hashes the content once. The XOR binds the header to the result: whichever bit is
+flipped, that field does not fit.
 """
 
 import enum
@@ -27,7 +29,7 @@ import xxhash
 from schemas.errors import BadUnitError
 
 HEADER: Final = struct.Struct("!BBHIIQ")
-_SEED: Final = struct.Struct("!BBHI")
+_BOUND: Final = struct.Struct("!BBHIIQQ")
 _NAME: Final = struct.Struct("!Q")
 EPOCH_MASK: Final = 0xFFFF
 
@@ -71,8 +73,28 @@ class UnitHeader(NamedTuple):
 
 
 def content_hash(content: bytes) -> int:
-    """Return the name of a base or dictionary: xxh3-64 of its bytes, never 0."""
+    """Return the name of a content, base or dictionary: xxh3-64 of its bytes, never 0."""
     return xxhash.xxh3_64_intdigest(content) or 1
+
+
+class Named(NamedTuple):
+    """A content and its name, which costs as much as all else that is done to large raw ones.
+
+    Attributes:
+        content: The bytes.
+        name: `content_hash` of them; 0 for a base that is none.
+    """
+
+    content: bytes
+    name: int
+
+    @classmethod
+    def of(cls, content: bytes) -> "Named":
+        """Hash a content."""
+        return cls(content, content_hash(content))
+
+
+NOTHING: Final = Named(b"", 0)
 
 
 def unit_bytes_max(raw_bytes: int) -> int:
@@ -86,7 +108,7 @@ def body_bytes_max(raw_bytes: int) -> int:
 
 
 def pack_unit(
-    place: tuple[Level, int, int, int], raw: bytes, body: bytes, base: int = 0, dictionary: int = 0
+    place: tuple[Level, int, int, int], raw: Named, body: bytes, base: int = 0, dictionary: int = 0
 ) -> bytes:
     """Put a header before a body.
 
@@ -99,8 +121,8 @@ def pack_unit(
     """
     codec, flags, epoch, number = place
     flags |= (FLAG_BASE if base else 0) | (FLAG_DICTIONARY if dictionary else 0)
-    raw_hash = _bound_hash(raw, (codec, flags, epoch, number), base ^ dictionary)
-    parts = [HEADER.pack(codec, flags, epoch, number, len(raw), raw_hash)]
+    fields = (codec, flags, epoch, number, len(raw.content))
+    parts = [HEADER.pack(*fields, raw.name ^ _bound(*fields, base, dictionary))]
     parts += [_NAME.pack(name) for name in (base, dictionary) if name]
     return b"".join((*parts, body))
 
@@ -124,21 +146,21 @@ def read_unit_header(unit: bytes) -> UnitHeader:
     return UnitHeader(codec, flags, epoch, number, raw_bytes, raw_hash, names[0], names[1], start)
 
 
-def check_raw(header: UnitHeader, raw: bytes) -> bytes:
-    """Return `raw` if it is what was encoded.
+def check_raw(header: UnitHeader, raw: bytes) -> Named:
+    """Return `raw` with its name if it is what was encoded.
 
     Raises:
         BadUnitError: It is not.
     """
-    place = (header.codec, header.flags, header.epoch, header.number)
-    if len(raw) != header.raw_bytes or header.raw_hash != _bound_hash(
-        raw, place, header.base ^ header.dictionary
-    ):
+    found = Named.of(raw)
+    fields = (header.codec, header.flags, header.epoch, header.number, header.raw_bytes)
+    name = header.raw_hash ^ _bound(*fields, header.base, header.dictionary)
+    if len(raw) != header.raw_bytes or found.name != name:
         raise BadUnitError(
             f"a unit decoded to {len(raw):,} bytes that are not the {header.raw_bytes:,} "
             f"that were encoded"
         )
-    return raw
+    return found
 
 
 def check_raw_bytes(header: UnitHeader, raw_bytes_max: int) -> None:
@@ -147,6 +169,6 @@ def check_raw_bytes(header: UnitHeader, raw_bytes_max: int) -> None:
         raise BadUnitError(f"a unit of {header.raw_bytes:,} bytes, {raw_bytes_max:,} are allowed")
 
 
-def _bound_hash(raw: bytes, place: tuple[int, int, int, int], names: int) -> int:
-    (seed,) = _NAME.unpack(_SEED.pack(*place))
-    return xxhash.xxh3_64_intdigest(raw, seed ^ names)
+def _bound(*fields: int) -> int:
+    """Return what binds a name to a header: `HEADER`'s fields without the last, and both names."""
+    return xxhash.xxh3_64_intdigest(_BOUND.pack(*fields))
