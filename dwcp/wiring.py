@@ -23,6 +23,7 @@ from schemas.errors import ConfigError
 from schemas.registry import Record
 from streams.agents.baselines import Baselines
 from streams.agents.credentials import use_credentials
+from streams.agents.dictionaries import DictionaryDirectory
 from streams.agents.encoding import training
 from streams.agents.incoming import Incoming
 from streams.agents.moves import Moves
@@ -78,13 +79,16 @@ class RegionNode:
         self._faust: Any = None
         self._steward = Steward(self._replica, self._on_moved, self._fail)
         self._gossip = Gossip(self._replica.store)
-        self._dictionaries = Dictionaries(config.hde.dictionary_size)
-        limits = session_settings(config.link, config.hde, self._dictionaries)
+        dictionaries = Dictionaries(config.hde.dictionary_size)
+        limits = session_settings(config.link, config.hde, dictionaries)
         self._tls = link_tls(config)
         self._guard = web_guard(config)
         self._senders = senders = list[Outgoing]()
-        maker = (self._replica, config.node_name, self._log)
-        self._baselines = Baselines(*maker, senders, config.baselines.limits)
+        own = (config.node_name, self._log)
+        self._dictionaries = DictionaryDirectory(dictionaries, config.region, *own)
+        self._baselines = Baselines(
+            self._replica, *own, senders, config.baselines.limits, self._dictionaries
+        )
         self._receiver = Receiver(
             Incoming(
                 self._identity,

@@ -27,6 +27,7 @@ EVENTS: Final = (
     "StateBatch",
     "DeadLetter",
     "Baseline",
+    "Dictionary",
     "DocumentWanted",
     "SnapshotBucket",
     "SnapshotManifest",

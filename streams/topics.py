@@ -78,7 +78,7 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
         (SNAPSHOTS, settings.partition_count, large | compacted),
         (DEADLETTER, 1, kept),
         (LINKS, 1, kept),
-        (BASELINES, 1, large | {"cleanup.policy": "compact"}),
+        (BASELINES, 1, large | compacted),
         (WANTED, 1, {"retention.ms": str(_WANTED_MS), "cleanup.policy": "delete"}),
     ]
     return [

@@ -16,6 +16,7 @@ from connectors.log import Log, NewRecord
 from schemas.errors import BadUnitError, EventError, LogError
 from schemas.registry import Record, decode_event, encode_event
 from streams import topics
+from streams.agents.dictionaries import DictionaryDirectory
 from streams.agents.outgoing import Outgoing
 from streams.agents.records import records_until
 from streams.agents.replica import Replica
@@ -56,6 +57,7 @@ class Baselines:
         log_: The region's log.
         senders: Whose peers get what we make.
         settings: Limits.
+        dictionaries: What the same topic holds besides.
 
     Attributes:
         directory: What is held.
@@ -68,11 +70,13 @@ class Baselines:
         log_: Log,
         senders: Sequence[Outgoing],
         settings: BaselineSettings,
+        dictionaries: DictionaryDirectory | None = None,
     ) -> None:
         self._replica = replica
         self._log = log_
         self._senders = senders
         self._settings = settings
+        self._dictionaries = dictionaries
         self.directory = Directory(settings.memory_bytes)
         region = replica.region
         self._anchors = Anchors(region, node, settings.chain_max)
@@ -98,6 +102,8 @@ class Baselines:
             name, record = decode_event(value)
             if name == "Baseline":
                 self._hold(record)
+            elif name == "Dictionary" and self._dictionaries is not None:
+                self._dictionaries.on_record(record)
         except (EventError, BadUnitError) as error:
             log.warning("baseline.unreadable", error=str(error))
 
@@ -136,7 +142,11 @@ class Baselines:
     def to_json(self) -> dict[str, Any]:
         """Return what is held, and what peers had to forget."""
         gone = [{"peer": peer, "name": f"{name:016x}"} for peer, name in sorted(self._gone)]
-        return {"held": self.directory.to_json(), "evicted_by_peers": gone}
+        return {
+            "held": self.directory.to_json(),
+            "evicted_by_peers": gone,
+            "dictionaries": self._dictionaries.to_json() if self._dictionaries else [],
+        }
 
     async def _publish(self, content: bytes, now_ms: int) -> None:
         anchors, before = self._anchors, self._anchors.newest

@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from streams.agents.dictionaries import DictionaryDirectory
 from transport.aio.receiving import REPORT_AGAIN_S
 from transport.hde.account import Encoded
-from transport.hde.dictionary import Dictionaries
 from transport.session.events import Unit
 from transport.session.inbound import InboundSession
 from transport.session.outbound import OutboundSession
@@ -81,9 +81,9 @@ def decode_timed(session: InboundSession, unit: Unit) -> tuple[bytes | None, int
 
 
 @contextlib.asynccontextmanager
-async def training(dictionaries: Dictionaries) -> AsyncIterator[None]:
-    """Train, while the context is open, whenever flows have gathered enough samples."""
-    job = asyncio.create_task(_train(dictionaries))
+async def training(directory: DictionaryDirectory) -> AsyncIterator[None]:
+    """Train, while the context is open, whenever flows have gathered enough; keep what is new."""
+    job = asyncio.create_task(_train(directory))
     try:
         yield
     finally:
@@ -92,7 +92,8 @@ async def training(dictionaries: Dictionaries) -> AsyncIterator[None]:
             await job
 
 
-async def _train(dictionaries: Dictionaries) -> None:
+async def _train(directory: DictionaryDirectory) -> None:
+    dictionaries = directory.dictionaries
     while True:
         await asyncio.sleep(_LOOK_S)
         if dictionaries.is_due:
@@ -100,3 +101,4 @@ async def _train(dictionaries: Dictionaries) -> None:
             if name is not None:
                 count = dictionaries.trained_count
                 log.info("dictionary.trained", name=f"{name:016x}", count=count)
+        await directory.keep()

@@ -297,6 +297,14 @@ GOLDEN_RECORDS: dict[str, Record] = {
         "content_bytes": 3,
         "unit": b"\0\1",
     },
+    "Dictionary.1": {
+        "name": b"\1\2\3\4\5\6\7\10",
+        "region": "eu-west",
+        "node": "eu-west-1",
+        "created_ms": 7,
+        "ratio": 3.5,
+        "content": b"\0\1",
+    },
     "DocumentWanted.1": {
         "producer": "p#1",
         "entity_id": "vm-17",

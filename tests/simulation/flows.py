@@ -188,12 +188,12 @@ class Flow:
         is_damaged = unit is not sent
         is_next = place == self._next and not self._is_tainted
         must = not is_damaged and (self._holds(header) if header.is_key else is_next)
-        before = self._theirs.names()
+        before = self._theirs.held()
         result = _decoded(self._decoder.decode, unit)
         if result is None:
             if must:
                 raise Violation("an honest unit is read", header)
-            if self._theirs.names() != before:
+            if self._theirs.held() != before:
                 raise Violation("a refused unit leaves nothing behind", header)
             self._count_refusal(header, is_damaged=is_damaged)
             return
@@ -220,16 +220,16 @@ class Flow:
 
     def _holds(self, header: UnitHeader) -> bool:
         return (not header.base or header.base in self._baselines) and (
-            not header.dictionary or header.dictionary in self._theirs.names()
+            not header.dictionary or header.dictionary in self._theirs.held()
         )
 
     def _check_held(self, header: UnitHeader, *, is_damaged: bool) -> None:
         is_carried = header.flags & FLAG_CARRIED and not is_damaged
-        if is_carried and self._ours.newest not in self._theirs.names():
+        if is_carried and self._ours.newest not in self._theirs.held():
             raise Violation("a dictionary that was taken is held", header)
         for held in (self._ours, self._theirs):
-            if len(held.names()) > DICTIONARIES_HELD_MAX:
-                raise Violation("a node holds few dictionaries", len(held.names()))
+            if len(held.held()) > DICTIONARIES_HELD_MAX:
+                raise Violation("a node holds few dictionaries", len(held.held()))
         if header.codec == Level.TYPED and not self._is_tainted:
             self._check_memory(self._encoder._typed, self._decoder._typed)
 

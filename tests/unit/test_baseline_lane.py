@@ -12,9 +12,11 @@ from schemas.errors import LogError, LogUnavailableError, OffsetOutOfRangeError
 from schemas.registry import encode_event
 from streams import topics
 from streams.agents.baselines import Baselines, BaselineSettings
+from streams.agents.dictionaries import DictionaryDirectory
 from streams.baselines.anchors import Anchors
 from tests.support.links import Region
 from tests.support.waiting import until
+from transport.hde.dictionary import Dictionaries
 
 WAIT_S = 20
 
@@ -55,7 +57,18 @@ class FailingLog(MemoryLog):
 async def test_a_log_that_cannot_be_read_is_tried_again(failures: tuple[LogError | None]) -> None:
     region = Region("ams")
     log = FailingLog(region, *failures)
-    baselines = Baselines(region.replica, "ams-1", log, [], BaselineSettings())
+    before = DictionaryDirectory(Dictionaries(), "ams", "ams-1", region.log)
+    before.dictionaries.hold(b"held before a restart")
+    await before.keep()
+    dictionaries = Dictionaries()
+    baselines = Baselines(
+        region.replica,
+        "ams-1",
+        log,
+        [],
+        BaselineSettings(),
+        DictionaryDirectory(dictionaries, "ams", "ams-1", log),
+    )
     record, _ = Anchors("iad", "iad-1").next(b"what iad holds", 1)
     following = asyncio.ensure_future(follow(baselines, log, retry_s=0.0))
     try:
@@ -67,6 +80,7 @@ async def test_a_log_that_cannot_be_read_is_tried_again(failures: tuple[LogError
         )
         assert not following.done()
         assert [one["region"] for one in baselines.directory.to_json()] == ["iad"]
+        assert list(dictionaries.held().values()) == [b"held before a restart"]
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)

@@ -108,7 +108,7 @@ def test_what_does_as_well_as_at_training_is_kept_and_what_drifts_is_not() -> No
     assert dictionaries.kept_count == 1
 
     while not dictionaries.is_due:
-        size = 97 + len(dictionaries.names())
+        size = 97 + len(dictionaries.held())
         dictionaries.sample(b"".join(bytes([n % size, n // 7 % 256]) for n in range(20_000)))
     dictionaries.train()
     assert dictionaries.trained_count == 2
@@ -118,7 +118,7 @@ def test_only_some_are_held() -> None:
     dictionaries = Dictionaries()
     names = [dictionaries.hold(bytes([number]) * 10) for number in range(20)]
 
-    assert dictionaries.names() == names[-8:]
+    assert list(dictionaries.held()) == names[-8:]
 
 
 @pytest.mark.parametrize("size", [0, DICTIONARY_BYTES_MAX + 1])

@@ -37,25 +37,26 @@ class Dictionaries:
 
     Attributes:
         newest: Name of the one that was trained last, 0 for none.
+        ratio: How well the newest shrank what it was trained on.
         trained_count: How often one was trained; `kept_count` how often the old one still did.
     """
 
     def __init__(self, size_bytes: int = DICTIONARY_BYTES) -> None:
         self.newest = 0
+        self.ratio = 0.0
         self.trained_count = 0
         self.kept_count = 0
         self._size_bytes = size_bytes
         self._held: OrderedDict[int, bytes] = OrderedDict()
         self._samples: list[bytes] = []
-        self._ratio = 0.0
 
     def get(self, name: int) -> bytes | None:
         """Return a dictionary by its hash."""
         return self._held.get(name)
 
-    def names(self) -> list[int]:
-        """Return what is held, the oldest first."""
-        return list(self._held)
+    def held(self) -> dict[int, bytes]:
+        """Return what is held by name, the oldest first."""
+        return dict(self._held)
 
     def hold(self, dictionary: bytes) -> int:
         """Hold a dictionary and return its name; the oldest goes when there are too many.
@@ -70,6 +71,20 @@ class Dictionaries:
         while len(self._held) > _HELD_MAX:
             self._held.popitem(last=False)
         return name
+
+    def restore(self, dictionary: bytes, ratio: float) -> None:
+        """Hold again what was held before a restart.
+
+        Args:
+            dictionary: The content.
+            ratio: What was noted of it when it was trained here; 0: a peer sent it.
+
+        Raises:
+            BadUnitError: As `hold`.
+        """
+        name = self.hold(dictionary)
+        if ratio and self._size_bytes and not self.trained_count:
+            self.newest, self.ratio = name, ratio
 
     def sample(self, content: bytes) -> None:
         """Keep pieces of what goes through a window, until there are enough to train on."""
@@ -92,13 +107,13 @@ class Dictionaries:
         """
         samples, self._samples = self._samples, []
         newest = self._held.get(self.newest)
-        if newest is not None and _ratio(newest, samples[:_TESTED]) >= _DRIFT * self._ratio:
+        if newest is not None and _ratio(newest, samples[:_TESTED]) >= _DRIFT * self.ratio:
             self.kept_count += 1
             return None
         dictionary = train_dictionary(samples, self._size_bytes)
         if dictionary is None:
             return None
-        self._ratio = _ratio(dictionary, samples[:_TESTED])
+        self.ratio = _ratio(dictionary, samples[:_TESTED])
         self.newest = self.hold(dictionary)
         self.trained_count += 1
         return self.newest
