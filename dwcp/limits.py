@@ -86,7 +86,11 @@ _PLACES: Final = {
     ),
     "frame.chunk_bytes": (
         "transport.frame:CHUNK_BYTES_MAX",
-        "of a unit's or an object's frame; a larger one ends the session",
+        "of an object's frame; a larger one ends the session",
+    ),
+    "frame.unit_bytes": (
+        "transport.frame:UNIT_FRAME_BYTES_MAX",
+        "of a unit's frame; a larger unit goes in several, a larger frame ends the session",
     ),
     "flow.frames_ahead": (
         "transport.amst.limits:FRAMES_AHEAD_MAX",

@@ -11,7 +11,7 @@ offset  bytes  meaning
 4       2      flags, see `FLAG_LAST`
 6       2      header check: low 16 bits of xxh3-64 over the header with this field 0
 8       4      flow id
-12      4      payload length, at most 262,144; of a unit or a chunk 1,048,576
+12      4      payload length, at most 262,144; of a chunk 1,048,576, of a unit 4,194,304
 16      8      sequence: of the frame within its flow, from 0; of a chunk its byte offset
 24      8      xxh3-64 of the payload; 0 of a unit on a data stream under TLS
 ======  =====  =====================================================================
@@ -34,6 +34,7 @@ HEADER: Final = struct.Struct("!HBBHHIIQQ")
 HEADER_BYTES: Final = HEADER.size
 PAYLOAD_BYTES_MAX: Final = 262_144
 CHUNK_BYTES_MAX: Final = 1_048_576
+UNIT_FRAME_BYTES_MAX: Final = 4_194_304
 FLAG_LAST: Final = 1
 
 
@@ -104,7 +105,7 @@ def decode_header(data: bytes) -> Header:
     if check != xxhash.xxh3_64_intdigest(bare) & 0xFFFF or kind not in _TYPES:
         raise BadFrameError(f"frame header [{data.hex(' ')}] is damaged")
     header = Header(FrameType(kind), flags, *rest)
-    most = CHUNK_BYTES_MAX if header.type in _LARGE_TYPES else PAYLOAD_BYTES_MAX
+    most = _LARGE_BYTES_MAX.get(header.type, PAYLOAD_BYTES_MAX)
     if header.length > most:
         raise FrameTooLargeError(f"a frame of {header.length:,} bytes, {most:,} are allowed")
     return header
@@ -180,4 +181,7 @@ def check_payload(header: Header, payload: bytes | bytearray | memoryview) -> No
 
 
 _TYPES: Final = frozenset(int(kind) for kind in FrameType)
-_LARGE_TYPES: Final = frozenset((FrameType.UNIT, FrameType.CHUNK))
+_LARGE_BYTES_MAX: Final = {
+    FrameType.UNIT: UNIT_FRAME_BYTES_MAX,
+    FrameType.CHUNK: CHUNK_BYTES_MAX,
+}

@@ -23,6 +23,7 @@ from transport.amst.objects import OutgoingObject
 from transport.amst.scheduler import SendScheduler
 from transport.amst.stream_count import StreamLimits
 from transport.amst.traffic import Traffic
+from transport.frame import UNIT_FRAME_BYTES_MAX
 from transport.session.control import LOG_FLOW, STATE_FLOW
 from transport.session.events import (
     Established,
@@ -36,8 +37,9 @@ from transport.session.objects import OutgoingObjects
 from transport.session.outbound import OutboundSession
 
 UNIT_BYTES: Final = 1 << 20
+UNIT_BYTES_MOST: Final = UNIT_FRAME_BYTES_MAX  # so that each is one frame
 WINDOW_BYTES: Final = 64 << 20  # more than any path here holds: the link is what limits
-AHEAD_BYTES: Final = 16 << 20
+AHEAD_BYTES: Final = 32 << 20  # half of what a link lets wait
 OBJECT_BYTES: Final = 32 << 20
 OBJECTS_AHEAD: Final = 4
 FLOWS: Final = {Traffic.STATE: STATE_FLOW, Traffic.LOG: LOG_FLOW, Traffic.BULK: BULK_FLOW}
@@ -73,7 +75,7 @@ class Sender:
         self._waiting: list[OutgoingObject] = []
         self._objects = OutgoingObjects(self._session, self._streams, self._waiting)
         self._content = b""
-        self._unit = b"\0" * 4 + os.urandom(UNIT_BYTES - 4)
+        self._unit = b"\0" * 4 + os.urandom(UNIT_BYTES_MOST - 4)
         self._is_searching = not stream_count
         self._began_s = time.monotonic()
         self._control: Wire

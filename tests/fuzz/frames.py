@@ -30,12 +30,12 @@ from transport.amst.limits import FRAMES_AHEAD_MAX
 from transport.amst.objects import IncomingObject, OutgoingObject
 from transport.amst.reassembly import FlowLimits, Reassembler
 from transport.frame import (
-    CHUNK_BYTES_MAX,
     FLAG_LAST,
     HEADER,
     HEADER_BYTES,
     MAGIC,
     PAYLOAD_BYTES_MAX,
+    UNIT_FRAME_BYTES_MAX,
     Frame,
     FrameType,
     Header,
@@ -118,7 +118,7 @@ class Maker:
         dice = self._dice
         payload = self._payload()
         length = dice.choice(
-            (len(payload), len(payload), PAYLOAD_BYTES_MAX, 1 << 20, (1 << 32) - 1)
+            (len(payload), len(payload), PAYLOAD_BYTES_MAX, 1 << 20, 1 << 22, (1 << 32) - 1)
         )
         digest = dice.choice((xxhash.xxh3_64_intdigest(payload), 0))
         number = dice.choice((0, self._next, FRAMES_AHEAD_MAX, (1 << 64) - 1, dice.getrandbits(64)))
@@ -157,7 +157,7 @@ class DataStream:
         self._taking.report()
         flow = self._taking._flows[FLOW]
         held = flow._ahead_bytes + flow._parts_bytes
-        limit = WINDOW_BYTES + CHUNK_BYTES_MAX + UNIT_BYTES_MAX
+        limit = WINDOW_BYTES + UNIT_FRAME_BYTES_MAX + UNIT_BYTES_MAX
         self._report.buffered_bytes_max = max(held, self._report.buffered_bytes_max)
         if held > limit or len(flow._ahead) > FRAMES_AHEAD_MAX:
             self._report.wrong.append(f"{held:,} bytes in {len(flow._ahead)} frames are held")

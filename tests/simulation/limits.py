@@ -20,7 +20,7 @@ _SMALL: Final[tuple[tuple[ModuleType, str, Any], ...]] = (
     (snapshot, "BUCKET_COUNT", 3),
     (snapshot, "CHUNK_BYTES", 200),
     (frame_size, "PAYLOAD_BYTES_MAX", 300),
-    (reassembly, "CHUNK_BYTES_MAX", 300),
+    (reassembly, "UNIT_FRAME_BYTES_MAX", 300),
     (decoder, "_DIRECT_BYTES", 150),
     (objects, "CHUNK_BYTES_MIN", 100),
     (session_objects, "CHUNK_BYTES_MIN", 100),

@@ -7,7 +7,7 @@ from schemas.errors import CreditExceededError, UnexpectedMessageError
 from transport.amst.limits import FRAMES_AHEAD_MAX
 from transport.amst.objects import IncomingObject
 from transport.amst.reassembly import FlowLimits, FlowReport, Reassembler, WholeUnit
-from transport.frame import CHUNK_BYTES_MAX, FLAG_LAST, FrameType, Header
+from transport.frame import FLAG_LAST, UNIT_FRAME_BYTES_MAX, FrameType, Header
 
 FLOW = 1
 
@@ -70,9 +70,9 @@ def test_a_frame_too_far_ahead_breaks_the_protocol() -> None:
 
 
 def test_bytes_ahead_of_their_turn_are_bounded() -> None:
-    made = reassembler(window_bytes=CHUNK_BYTES_MAX)
-    land(made, 1, bytes(CHUNK_BYTES_MAX))
-    land(made, 2, bytes(CHUNK_BYTES_MAX))
+    made = reassembler(window_bytes=UNIT_FRAME_BYTES_MAX)
+    land(made, 1, bytes(UNIT_FRAME_BYTES_MAX))
+    land(made, 2, bytes(UNIT_FRAME_BYTES_MAX))
 
     with pytest.raises(CreditExceededError, match="bytes wait for frame 0"):
         land(made, 3, b"x")

@@ -5,7 +5,7 @@ import pytest
 from schemas.errors import DwcpError
 from tests.fuzz import frames
 from tests.fuzz.frames import DataStream, FuzzReport, run
-from transport.frame import CHUNK_BYTES_MAX, Frame, FrameType, encode_frame
+from transport.frame import UNIT_FRAME_BYTES_MAX, Frame, FrameType, encode_frame
 
 
 def test_hostile_frames_are_refused_by_name_and_nothing_else_happens() -> None:
@@ -31,7 +31,7 @@ def test_the_fuzzer_notices_what_is_no_error_of_ours(monkeypatch: pytest.MonkeyP
 
 
 def test_the_fuzzer_notices_a_buffer_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames, "WINDOW_BYTES", -CHUNK_BYTES_MAX)
+    monkeypatch.setattr(frames, "WINDOW_BYTES", -UNIT_FRAME_BYTES_MAX)
     report = FuzzReport()
     stream = DataStream(report)
     monkeypatch.setattr(frames, "UNIT_BYTES_MAX", -1)

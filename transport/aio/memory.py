@@ -10,7 +10,7 @@ from typing import Final
 
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
-MAPPED_BYTES_MIN: Final = 4 << 20  # blocks from here on are still mapped
+MAPPED_BYTES_MIN: Final = 8 << 20  # blocks from here on are still mapped; no frame is so large
 KEPT_BYTES: Final = 32 << 20  # free memory at the end of a heap that is kept
 
 

@@ -17,7 +17,7 @@ from transport.frame import Header
 
 REPORT_S: Final = 0.02  # from the first frame after a pause to its report
 REPORT_AGAIN_S: Final = 0.05  # between reports while frames keep coming, unless
-REPORT_BYTES: Final = 8 << 20  # came sooner: a fast sender must not wait for a slow clock
+REPORT_BYTES: Final = 16 << 20  # came sooner: a fast sender must not wait for a slow clock
 _JOIN_S: Final = 5.0
 _WAITALL: Final = getattr(socket, "MSG_WAITALL", 0)
 

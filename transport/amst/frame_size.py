@@ -1,15 +1,17 @@
 """How large the frames of a unit are: what a path carries in a few milliseconds.
 
-Every frame costs its hash, its locks and some wake-ups on both ends, so large ones are cheap; but
-what is urgent waits behind the frame that a stream has begun. So frames are large only where the
-path carries a large one at once.
+Every frame costs its locks, some wake-ups and a run through code that the bytes before it have
+put out of the processor's caches, on both ends, so large ones are cheap; but what is urgent waits
+behind the frame that a stream has begun. So frames are large only where the path carries a large
+one at once.
 """
 
 from typing import Final
 
-from transport.frame import CHUNK_BYTES_MAX, PAYLOAD_BYTES_MAX
+from transport.frame import PAYLOAD_BYTES_MAX, UNIT_FRAME_BYTES_MAX
 
-LARGE_FROM_BYTES_PER_S: Final = 125_000_000  # 1 Gbit/s: then 1 MiB takes 8 ms
+LARGE_BYTES: Final = (UNIT_FRAME_BYTES_MAX, UNIT_FRAME_BYTES_MAX // 4)
+LARGE_PER_S: Final = 120  # of them the path must carry: each takes it 8 ms
 _NS: Final = 1_000_000_000
 
 
@@ -33,6 +35,7 @@ class FrameSize:
             now_ns: Of the caller's monotonic clock.
         """
         grown_bytes = reported_bytes - self._reported_bytes
-        is_fast = grown_bytes * _NS > LARGE_FROM_BYTES_PER_S * (now_ns - self._at_ns)
-        self.payload_bytes = CHUNK_BYTES_MAX if is_fast else PAYLOAD_BYTES_MAX
+        carried_bytes = grown_bytes * _NS // max(1, LARGE_PER_S * (now_ns - self._at_ns))
+        fitting = (size for size in LARGE_BYTES if size < carried_bytes)
+        self.payload_bytes = next(fitting, PAYLOAD_BYTES_MAX)
         self._reported_bytes, self._at_ns = reported_bytes, now_ns

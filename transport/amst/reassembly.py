@@ -13,7 +13,7 @@ from transport.amst.decoder import Payload
 from transport.amst.limits import FRAMES_AHEAD_MAX
 from transport.amst.objects import IncomingObject
 from transport.amst.ranges import Range, RangeSet
-from transport.frame import CHUNK_BYTES_MAX, FLAG_LAST, FrameType, Header
+from transport.frame import FLAG_LAST, UNIT_FRAME_BYTES_MAX, FrameType, Header
 
 RANGES_MAX: Final = 64  # in one report; the others follow
 
@@ -63,7 +63,7 @@ class _UnitFlow:
         self._ahead[sequence] = (header.flags, payload)
         self._ahead_bytes += len(payload)
         units = self._deliver()
-        if self._ahead_bytes > self._limits.window_bytes + CHUNK_BYTES_MAX:
+        if self._ahead_bytes > self._limits.window_bytes + UNIT_FRAME_BYTES_MAX:
             raise CreditExceededError(
                 f"flow {self._flow}: {self._ahead_bytes:,} bytes wait for frame {self.next}, "
                 f"{self._limits.window_bytes:,} may"
