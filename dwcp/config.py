@@ -168,7 +168,9 @@ class HdeConfig(Section):
     """How links encode what they carry; see docs/encoding.md."""
 
     enabled: bool = Field(default=True, description="false: everything travels raw")
-    compression_level: int = Field(3, ge=0, le=19, description="zstd level; 0: as not enabled")
+    compression_level: int = Field(
+        3, ge=0, le=19, description="Highest zstd level; 0: as not enabled"
+    )
     typed: bool = Field(default=True, description="typed deltas where they pay, not only zstd")
     memory_mib: int = Field(
         95, ge=1, le=4_096, description="what an end of a flow may remember; peers refuse more"

@@ -66,7 +66,7 @@ def encode_timed(session: OutboundSession, raw: bytes, limits: Limits) -> Encode
     began_ns = time.thread_time_ns()
     unit = session.encode_unit(raw)
     cpu_ns = time.thread_time_ns() - began_ns
-    return Encoded(unit, cpu_ns, session.report_encoding(cpu_ns))
+    return Encoded(unit, cpu_ns, *session.report_encoding(cpu_ns))
 
 
 def decode_timed(session: InboundSession, unit: Unit) -> tuple[bytes | None, int]:

@@ -54,6 +54,8 @@ class SenderStatus:
         flow = self.flows[topic]
         flow.note(encoded.unit, encoded.cpu_ns, forgotten)
         flow.choices[encoded.why] += 1
+        if encoded.zstd_level:
+            flow.zstd_levels[encoded.zstd_level] += 1
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it, with names as keys."""

@@ -14,6 +14,11 @@ _FLOW_COUNTERS = {
     "baseline_refreshes": "Units that name a base",
     "nacks": "Epochs refused",
     "forgotten": "Entities forgotten because memory was full",
+    "window_restarts": "Units before which the window was emptied, for another zstd level",
+}
+_CHOICE_COUNTERS = {
+    "choices": ("choices", "why", "Units by the reason for their level"),
+    "zstd_units": ("zstd_levels", "level", "Units by the level of zstd in the window"),
 }
 _LEVEL_COUNTERS = {
     "units": "units",
@@ -140,14 +145,14 @@ def _flows(status: dict[str, Any]) -> Iterator[Metric]:
         for values, count in _summed(by_level):
             counter.add_metric(values, count)
         yield counter
-    text = "Units by the reason for their level"
-    counter = CounterMetricFamily("dwcp_hde_choices", text, labels=[*labels, "why"])
-    by_reason = (
-        ([*values, why], count) for values, flow in flows for why, count in flow["choices"].items()
-    )
-    for values, count in _summed(by_reason):
-        counter.add_metric(values, count)
-    yield counter
+    for name, (key, label, text) in _CHOICE_COUNTERS.items():
+        counter = CounterMetricFamily(f"dwcp_hde_{name}", text, labels=[*labels, label])
+        by_choice = (
+            ([*values, one], count) for values, flow in flows for one, count in flow[key].items()
+        )
+        for values, count in _summed(by_choice):
+            counter.add_metric(values, count)
+        yield counter
 
 
 def _baselines(baselines: dict[str, Any]) -> Iterator[Metric]:

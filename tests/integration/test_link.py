@@ -94,6 +94,8 @@ async def test_records_arrive_once_in_order_and_whole(
         )
         assert sum(sent.pop("choices").values()) == link.status.units
         assert taken.pop("choices") == {}
+        assert sum(sent.pop("zstd_levels").values()) <= link.status.units
+        assert taken.pop("zstd_levels") == {}
         for level in (*sent["levels"].values(), *taken["levels"].values()):
             assert level.pop("cpu_s") > 0  # of each end its own
         assert sent == taken

@@ -416,8 +416,10 @@ FLOW: Json = {
     "baseline_refreshes": 0,
     "nacks": 2,
     "forgotten": 3,
+    "window_restarts": 1,
     "levels": {"H4": {"units": 10, "raw_bytes": 1_000, "encoded_bytes": 100, "cpu_s": 0.25}},
     "choices": {"cost": 9, "try": 1},
+    "zstd_levels": {"3": 7, "9": 3},
 }
 LINK: Json = {
     "peer": 'us-"east"\n',
@@ -461,6 +463,13 @@ STATUS: Json = {
 }
 
 
+ZSTD_SAMPLES: dict[tuple[str, ...], float] = {
+    ("dwcp_hde_zstd_units_total", "out", level, peer, "dwcp.state"): count
+    for level, count in FLOW["zstd_levels"].items()
+    for peer in (LINK["peer"], "ap")
+}
+
+
 async def test_the_metrics_are_what_prometheus_reads(node: Node) -> None:
     node.status.update(STATUS)
     async with node.client.get("/metrics") as response:
@@ -501,7 +510,7 @@ async def test_the_metrics_are_what_prometheus_reads(node: Node) -> None:
         **{
             (f"dwcp_hde_{name}_total", "out", peer, "dwcp.state"): value
             for name, value in FLOW.items()
-            if name not in ("levels", "choices")
+            if name not in ("levels", "choices", "zstd_levels")
             for peer in (LINK["peer"], "ap")
         },
         **{
@@ -514,6 +523,7 @@ async def test_the_metrics_are_what_prometheus_reads(node: Node) -> None:
             for why, count in FLOW["choices"].items()
             for peer in (LINK["peer"], "ap")
         },
+        **ZSTD_SAMPLES,
     }
     assert samples == expected
     assert all(family.documentation for family in families)

@@ -117,6 +117,18 @@ FLOWING: Final = (
         "while not self._held:",
     ),
     Mutant(
+        "a window that begins anew does so in silence",
+        f"{_ENCODER}.encode",
+        "FLAG_ANEW * is_anew if",
+        "0 if",
+    ),
+    Mutant(
+        "a window that begins anew does so at one end",
+        f"{_DECODER}.decode",
+        "header.flags & FLAG_ANEW:",
+        "header.flags & FLAG_ANEW > FLAG_ANEW:",
+    ),
+    Mutant(
         "baseline: one that was refused is named again",
         f"{_ENCODER}.reset",
         'self._baseline, self._next_baseline = self._next_baseline, b""',

@@ -71,6 +71,7 @@ class Flow:
         self._strangers = Random(f"{seed} strangers")
         self._stranger_share = self._strangers.choice((0, 0, 0.3, 0.8))
         self._records = RecordDice(seed, 4)
+        self._levels = Random(f"{seed} zstd levels")
         self._ticks = 0
         self._refused_epochs = 0
         self._ours, self._theirs = Dictionaries(0), Dictionaries(0)
@@ -155,6 +156,8 @@ class Flow:
                 self._next = self._encoder.epoch, 0
             self._due_units -= 1
         raw = self._raw() if self.dice.random() < 0.9 else self.dice.randbytes(2_000)
+        if self._encoder._number and self._levels.random() < 0.1:
+            self._encoder.choice.ladder.level = self._levels.choice((1, 3, 6))
         unit = self._encoder.encode(raw)
         header = read_unit_header(unit)
         self.report.levels[Level(header.codec)] += 1

@@ -25,6 +25,20 @@ def test_every_unit_is_counted_by_its_level() -> None:
     assert FlowDecoder(1_000).decode(units[0]) == raws[0]
 
 
+def test_another_zstd_level_empties_the_window_and_nothing_else() -> None:
+    encoder, decoder = FlowEncoder(FlowSettings(level=9)), FlowDecoder(1_000)
+    account, raws = FlowAccount(), [b"abc" * 100, b"abc" * 101, b"abc" * 102]
+    for number, raw in enumerate(raws):
+        if number:
+            encoder.choice.ladder.level = 6
+        unit = encoder.encode(raw)
+        account.note(unit)
+        assert decoder.decode(unit) == raw
+
+    assert account.window_restarts == 1
+    assert account.key_units == 1
+
+
 def test_raw_units_and_units_with_a_base_are_told_apart() -> None:
     account = FlowAccount()
     account.note(FlowEncoder(FlowSettings(level=0)).encode(b"x"))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from transport.hde.choice import Why
-from transport.hde.unit import Level, read_unit_header
+from transport.hde.unit import FLAG_ANEW, Level, read_unit_header
 
 LEVEL_NAMES = {
     Level.RAW: "raw",
@@ -19,11 +19,12 @@ LEVEL_NAMES = {
 
 
 class Encoded(NamedTuple):
-    """A unit, the CPU that it took, and why it got its level."""
+    """A unit, the CPU that it took, why it got its level, and zstd's level (0 if raw)."""
 
     unit: bytes
     cpu_ns: int
     why: Why
+    zstd_level: int
 
 
 @dataclass(slots=True)
@@ -46,8 +47,10 @@ class FlowAccount:
         baseline_refreshes: Units that name a base.
         nacks: Epochs that were refused.
         forgotten: Entities that had to be forgotten because memory was full.
+        window_restarts: Units before which the window was emptied, for another zstd level.
         levels: By level.
         choices: How often units got their level for which reason; empty on the receiving end.
+        zstd_levels: Units by zstd's level, raw ones left out; empty on the receiving end.
     """
 
     key_units: int = 0
@@ -55,8 +58,10 @@ class FlowAccount:
     baseline_refreshes: int = 0
     nacks: int = 0
     forgotten: int = 0
+    window_restarts: int = 0
     levels: dict[Level, LevelAccount] = field(default_factory=dict)
     choices: Counter[Why] = field(default_factory=Counter)
+    zstd_levels: Counter[int] = field(default_factory=Counter)
 
     def note(self, unit: bytes, cpu_ns: int = 0, forgotten: int = 0) -> None:
         """Count a good unit, and its CPU; `forgotten` is how many entities its flow forgot."""
@@ -70,6 +75,7 @@ class FlowAccount:
         self.key_units += header.is_key
         self.dictionary_hits += header.dictionary != 0
         self.baseline_refreshes += header.base != 0
+        self.window_restarts += header.flags & FLAG_ANEW != 0
 
     @property
     def delta_units(self) -> int:
@@ -95,6 +101,10 @@ class FlowAccount:
             "baseline_refreshes": self.baseline_refreshes,
             "nacks": self.nacks,
             "forgotten": self.forgotten,
+            "window_restarts": self.window_restarts,
             "levels": levels,
             "choices": {why.value: self.choices[why] for why in Why if self.choices[why]},
+            "zstd_levels": {
+                str(level): self.zstd_levels[level] for level in sorted(self.zstd_levels)
+            },
         }

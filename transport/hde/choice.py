@@ -3,7 +3,8 @@
 The cost of a level is the slower of the two that work side by side, the core that encodes and
 the link that carries: max(nanoseconds of CPU, encoded bytes / available rate). Decoding is not
 asked for: it takes about what encoding does, or less. Nothing here reads a clock: the shell tells
-how long encoding took and what the link can carry.
+how long encoding took and what the link can carry. By the same cost `ladder` chooses zstd's level,
+so what was measured is kept as it would be at level 3.
 """
 
 import math
@@ -15,6 +16,7 @@ from typing import Final
 
 import zstandard
 
+from transport.hde.ladder import LEVEL_MIN, Ladder, factor
 from transport.hde.unit import Level
 
 PROBE_BYTES: Final = 65_536
@@ -30,7 +32,8 @@ _RUN_UNITS: Final = 8  # a level that takes over, or is tried, needs some to get
 _TRIES_COST_MAX: Final = 0.01  # of all that the flow costs
 _FULL_BYTES: Final = 262_144  # raw; such units have a backlog behind them
 _BETTER: Final = 0.9  # a level has to be so much cheaper to take over
-# What is believed of a level before its first unit, by the other one (benchmarks.hde_share).
+# What is believed of a level before its first unit, by the other one. benchmarks.hde_share has
+# 2.3 (patches) to 15 times (documents) the bytes, and 0.03 to 0.07 of the CPU.
 _WINDOW_BYTES: Final = 5.0  # times those of the typed level
 _WINDOW_CPU: Final = 0.04
 
@@ -48,7 +51,10 @@ class Why(StrEnum):
 
 @dataclass(slots=True)
 class _Cost:
-    """What a level costs lately: CPU and encoded bytes per raw byte, the first as nanoseconds."""
+    """What a level costs lately: CPU and encoded bytes per raw byte, the first as nanoseconds.
+
+    Both as at zstd level 3.
+    """
 
     ns: float = 0.0
     ratio: float = 0.0
@@ -84,7 +90,7 @@ class _Class:
         """Whether anything is known."""
         return self.typed.ratio > 0 or self.window.ratio > 0
 
-    def costs(self, rate_bytes_s: float) -> dict[Level, float]:
+    def costs(self, rate_bytes_s: float, zstd_level: int) -> dict[Level, float]:
         """Return nanoseconds per raw byte."""
         typed, window = self.typed, self.window
         if not window.ratio:
@@ -92,7 +98,12 @@ class _Class:
         if not typed.ratio:
             typed = _Cost(window.ns / _WINDOW_CPU, window.ratio / _WINDOW_BYTES)
         both = {Level.TYPED: typed, Level.WINDOW: window}
-        return {level: max(one.ns, one.ratio * 1e9 / rate_bytes_s) for level, one in both.items()}
+        costs = {}
+        for level, one in both.items():
+            beside = factor(level, zstd_level)
+            link_ns = one.ratio * beside.size * 1e9 / rate_bytes_s
+            costs[level] = max(one.ns * beside.cpu, link_ns)
+        return costs
 
     def dear(self, raw_bytes: int) -> tuple[Level, Why]:
         """Return typed; but the window once, soon, to know it and to let the link show its rate.
@@ -122,6 +133,7 @@ class Choice:
         is_compressing: False sends everything raw.
         is_typed: False leaves the typed level out.
         bound_bytes_s: More than that the link is not taken to carry; 0 for no bound.
+        ladder: Chooses zstd's level.
 
     Attributes:
         rate_bytes_s: What the link can carry; 0 when nobody knows, then bytes are what is dear.
@@ -133,6 +145,7 @@ class Choice:
     is_compressing: bool = True
     is_typed: bool = True
     bound_bytes_s: float = 0.0
+    ladder: Ladder = field(default_factory=lambda: Ladder(LEVEL_MIN, 0))
     rate_bytes_s: float = 0.0
     is_core_short: bool = False
     why: Why = Why.OFF
@@ -147,6 +160,11 @@ class Choice:
     _picked: Level = Level.RAW
     _worked_bytes: int = 0
 
+    @property
+    def zstd_level(self) -> int:
+        """Return zstd's level of the last unit, 0 for a raw one."""
+        return 0 if self._picked is Level.RAW else self.ladder.level
+
     def pick(self, raw: bytes) -> Level:
         """Return the level for the next unit."""
         self._weight = _REMEMBERED
@@ -159,15 +177,31 @@ class Choice:
             return Level.RAW, Why.OFF
         if self._is_unshrunk(raw):
             return Level.RAW, Why.UNSHRUNK
-        if not self.is_typed:
-            return Level.WINDOW, Why.OFF
         known = self._classes[bisect(_SIZES, len(raw))]
-        if self.is_core_short and known.is_measured:
-            costs = known.costs(self.bound_bytes_s or math.inf)
-            return min(costs, key=costs.__getitem__), Why.CORE
         bound = self.bound_bytes_s
         rate = min(self.rate_bytes_s or bound, bound or self.rate_bytes_s)
+        is_core_short = self.is_core_short and known.is_measured
+        if is_core_short:
+            rate = bound or math.inf
+        if rate and known.is_measured:
+            self._climb(known, len(raw), rate)
+        if not self.is_typed:
+            return Level.WINDOW, Why.OFF
+        if is_core_short:
+            costs = known.costs(rate, self.ladder.level)
+            return min(costs, key=costs.__getitem__), Why.CORE
         return self._cheaper(known, len(raw), rate) if rate else known.dear(len(raw))
+
+    def _climb(self, known: _Class, raw_bytes: int, rate: float) -> None:
+        """Let the ladder know what each zstd level would cost, with the better of both levels."""
+        rungs = self.ladder.rungs
+        if len(rungs) > 1:
+            costs = {rung: known.costs(rate, rung) for rung in rungs}
+            least = {
+                rung: min(both.values()) if self.is_typed else both[Level.WINDOW]
+                for rung, both in costs.items()
+            }
+            self.ladder.pay(raw_bytes, least)
 
     def _cheaper(self, known: _Class, raw_bytes: int, rate: float) -> tuple[Level, Why]:
         """Return the cheaper level, or now and then the other one, to know what it costs."""
@@ -177,7 +211,7 @@ class Choice:
             return known.run
         if not known.is_measured:
             return Level.TYPED, Why.TRY
-        costs = known.costs(rate)
+        costs = known.costs(rate, self.ladder.level)
         other = Level.WINDOW if known.used is Level.TYPED else Level.TYPED
         if costs[other] < _BETTER * costs[known.used]:
             known.used = other
@@ -198,7 +232,9 @@ class Choice:
         self._worked_bytes = raw_bytes + primed_bytes
         cost = self._cost(raw_bytes)
         if cost is not None:
-            cost.learn(encoded_bytes / raw_bytes, self._weight)
+            size = factor(self._picked, self.ladder.level).size
+            cost.learn(encoded_bytes / raw_bytes / size, self._weight)
+            self.ladder.hold(raw_bytes)
         if level is not Level.RAW and raw_bytes >= _PROBED_BYTES_MIN:
             shrinks = encoded_bytes * _SHRINKS < raw_bytes
             self._unshrunk = 0 if shrinks else self._unshrunk + 1
@@ -209,7 +245,8 @@ class Choice:
         """Learn how much CPU the last unit took."""
         cost = self._cost(self._worked_bytes)
         if cost is not None:
-            cost.report(encode_ns / self._worked_bytes, self._weight)
+            cpu = factor(self._picked, self.ladder.level).cpu
+            cost.report(encode_ns / self._worked_bytes / cpu, self._weight)
 
     def _cost(self, raw_bytes: int) -> _Cost | None:
         if self._picked is Level.RAW or not raw_bytes:

@@ -11,6 +11,7 @@ from typing import Final
 from schemas.errors import BadUnitError
 from transport.hde.choice import Choice
 from transport.hde.dictionary import Dictionaries, pack_dictionary, unpack_dictionary
+from transport.hde.ladder import Ladder
 from transport.hde.settings import FlowSettings
 from transport.hde.typed.batch import Batch, read_batch
 from transport.hde.typed.decoder import TypedDecoder
@@ -19,6 +20,7 @@ from transport.hde.typed.records import FindSchema, RecordCutter
 from transport.hde.typed.templates import Templates
 from transport.hde.unit import (
     EPOCH_MASK,
+    FLAG_ANEW,
     FLAG_CARRIED,
     FLAG_KEY,
     Level,
@@ -70,12 +72,11 @@ class FlowEncoder:
         self._dictionaries = dictionaries or Dictionaries(0)
         self._distrusted: set[int] = set()
         self._carried: set[int] = set()
-        self._named = 0
         self._refused = 0
         self._number = 0
-        self._typed: TypedEncoder | None = None
         one = self._settings
-        self.choice = Choice(one.level > 0, one.is_typed, one.rate_bytes_s)
+        ladder = Ladder(max(one.level, 1), 1 << one.window_log)
+        self.choice = Choice(one.level > 0, one.is_typed, one.rate_bytes_s, ladder)
         self.epoch = -1
         self.forgotten = 0
         self._templates = Templates()
@@ -93,9 +94,9 @@ class FlowEncoder:
         newest = self._dictionaries.newest
         self._named = 0 if newest in self._distrusted else newest
         dictionary = self._dictionaries.get(self._named) or b""
-        level = max(self._settings.level, 1)
+        level = self.choice.ladder.level
         self._window = WindowWriter(level, self._settings.window_log, dictionary)
-        self._typed = None
+        self._typed: TypedEncoder | None = None
         self._baseline, self._next_baseline = self._next_baseline, b""
 
     def _learn_refusal(self) -> None:
@@ -118,6 +119,7 @@ class FlowEncoder:
     def encode(self, raw: bytes) -> bytes:
         """Encode one unit; heavy, and zstd releases the GIL while it works."""
         picked = self.choice.pick(raw)
+        is_anew = self._window.turn(self.choice.ladder.level)
         batch = None
         if picked is Level.TYPED:
             batch = read_batch(raw, self._templates, self._cutter)
@@ -129,7 +131,7 @@ class FlowEncoder:
         level, body = self._body(picked, raw, batch)
         if level is not picked:
             base = 0  # it grew: a new epoch has begun, without the baseline
-        flags = 0 if self._number else FLAG_KEY
+        flags = FLAG_ANEW * is_anew if self._number else FLAG_KEY
         named = 0 if self._number else self._named
         carried = self._carry(len(raw) - len(body))
         if carried:
@@ -250,6 +252,8 @@ class FlowDecoder:
         if header.number != self._number:
             raise BadUnitError(f"unit {header.number} came where unit {self._number} belongs")
         body, dictionary = unit[header.body_start :], b""
+        if header.flags & FLAG_ANEW:
+            self._window.begin()
         if header.flags & FLAG_CARRIED:
             dictionary, body = unpack_dictionary(body)
         raw, _ = check_raw(header, self._content(header, body))

@@ -5,7 +5,8 @@ offset  bytes  meaning
 ======  =====  =====================================================================
 0       1      codec, see `Level`
 1       1      flags: 1 key (the flow begins with this unit), 2 a base is named,
-               4 a dictionary is named, 8 the body begins with a dictionary
+               4 a dictionary is named, 8 the body begins with a dictionary,
+               16 the window is empty before it
 2       2      epoch of the flow, modulo 65,536; big-endian like all of it
 4       4      number of the unit in its epoch: it builds on all before it
 8       4      raw length
@@ -37,6 +38,7 @@ FLAG_KEY: Final = 1
 FLAG_BASE: Final = 2
 FLAG_DICTIONARY: Final = 4
 FLAG_CARRIED: Final = 8
+FLAG_ANEW: Final = 16
 HEADER_BYTES_MAX: Final = HEADER.size + 2 * _NAME.size
 _GROWTH_BYTES: Final = 256
 

@@ -25,15 +25,30 @@ class WindowWriter:
         level: zstd level, 1 to 19.
         window_log: Window size as a power of two.
         dictionary: What both ends hold from the start, if anything.
+
+    Attributes:
+        level: zstd level.
     """
 
     def __init__(self, level: int, window_log: int, dictionary: bytes = b"") -> None:
+        self._window_log = window_log
+        self._trained = zstandard.ZstdCompressionDict(dictionary) if dictionary else None
+        self.level = 0
+        self.turn(level)
+
+    def turn(self, level: int) -> bool:
+        """Use a zstd level; returns whether the window begins anew, for it was another one."""
+        if level == self.level:
+            return False
+        self.level = level
         parameters = zstandard.ZstdCompressionParameters.from_level(
-            level, window_log=window_log, write_checksum=False
+            level, window_log=self._window_log, write_checksum=False
         )
-        trained = zstandard.ZstdCompressionDict(dictionary) if dictionary else None
-        compressor = zstandard.ZstdCompressor(dict_data=trained, compression_params=parameters)
+        compressor = zstandard.ZstdCompressor(
+            dict_data=self._trained, compression_params=parameters
+        )
         self._stream = compressor.compressobj()
+        return True
 
     def write(self, content: bytes) -> bytes:
         """Compress the next bytes; releases the GIL while zstd works."""
@@ -51,8 +66,14 @@ class WindowReader:
 
     def __init__(self, window_log: int, dictionary: bytes = b"") -> None:
         trained = zstandard.ZstdCompressionDict(dictionary) if dictionary else None
-        limits = zstandard.ZstdDecompressor(dict_data=trained, max_window_size=1 << window_log)
-        self._stream = limits.decompressobj()
+        self._limits = zstandard.ZstdDecompressor(
+            dict_data=trained, max_window_size=1 << window_log
+        )
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget all that went before."""
+        self._stream = self._limits.decompressobj()
 
     def read(self, body: bytes, content_bytes: int) -> bytes:
         """Decompress the next bytes.

@@ -118,10 +118,11 @@ class OutboundSession(ControlConnection):
         choice = self._encoder.choice
         choice.rate_bytes_s, choice.is_core_short = rate_bytes_s, is_core_short
 
-    def report_encoding(self, encode_ns: int) -> Why:
-        """Tell how much CPU the last unit took; returns why it got its level."""
-        self._encoder.choice.report(encode_ns)
-        return self._encoder.choice.why
+    def report_encoding(self, encode_ns: int) -> tuple[Why, int]:
+        """Tell how much CPU the last unit took; returns why it got its level, and zstd's (or 0)."""
+        choice = self._encoder.choice
+        choice.report(encode_ns)
+        return choice.why, choice.zstd_level
 
     def use_baseline(self, baseline: bytes) -> None:
         """Begin the flow with what the peer holds by name; only before its first unit."""
