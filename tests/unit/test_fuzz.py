@@ -19,7 +19,7 @@ def test_damaged_units_are_refused_or_still_right() -> None:
 def test_the_fuzzer_notices_a_decoder_that_does_not_check_its_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(flow, "check_raw", lambda _, raw: raw)
+    monkeypatch.setattr(flow, "check_raw", lambda _, raw: (raw, 0))
     report = Report()
 
     run(1, 1_500, report)
