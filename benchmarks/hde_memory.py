@@ -1,6 +1,6 @@
 """What does the memory of a typed flow really take, beside what it is charged?
 
-    python -m benchmarks.hde_memory [--entities N] [--streams NAMES] [--json]
+    python -m benchmarks.hde_memory [--entities N] [--streams NAMES] [--memory-mib N] [--json]
 
 Sends the first sights and as many changes of each stream through the sending end of a flow, and
 compares the growth of this process's resident memory (typed memory and window together) with the
@@ -24,6 +24,7 @@ from dwcp.hde.events import document_events
 from dwcp.hde.packing import Packer
 from dwcp.hde.streams import DATA, Plan, open_stream
 from transport.hde.flow import FlowEncoder
+from transport.hde.settings import MEMORY_BYTES, FlowSettings
 
 _BATCH = 100
 
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--entities", type=int, default=20_000)
     parser.add_argument("--streams", default="synthetic-vm,synthetic-node,synthetic-pod")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("DWCP_DATA", DATA)))
+    parser.add_argument("--memory-mib", type=int, default=MEMORY_BYTES >> 20, help="as in `hde`")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     names = options.streams.split(",")
@@ -43,7 +45,7 @@ def main() -> None:
         rows = []
         for name in names:
             units = pool.apply(make_units, (name, options.entities, options.data))
-            rows.append(pool.apply(measure, (name, units)))
+            rows.append(pool.apply(measure, (name, units, options.memory_mib)))
     table = Table(title="memory of a sending end, MB", title_justify="left", box=None)
     for heading in ("stream", "entities kept", "charged", "resident", "forgotten"):
         table.add_column(heading, justify="right")
@@ -64,9 +66,10 @@ def make_units(name: str, entity_count: int, data: Path) -> list[bytes]:
     return [unit.raw for unit in units if unit is not None]
 
 
-def measure(name: str, units: list[bytes]) -> dict[str, Any]:
+def measure(name: str, units: list[bytes], memory_mib: int) -> dict[str, Any]:
     """Encode units in this process."""
-    encoder, process = FlowEncoder(), psutil.Process()
+    process = psutil.Process()
+    encoder = FlowEncoder(FlowSettings(memory_bytes=memory_mib << 20))
     encoder.encode(units[0])
     encoder.reset()
     gc.collect()
