@@ -138,15 +138,16 @@ class ReceiveStreams:
             if not size:
                 return
             stream.received_bytes += size
-            frames = decoder.advance(size)
-            if frames:
-                self._land(stream.number, frames)
+            # No name for the frames: the next buffer is made while they would still be held.
+            self._land(stream.number, decoder.advance(size))
 
     def _place(self, number: int, header: Header) -> memoryview | None:
         with self._lock:
             return self._reassembler.place(number, header)
 
     def _land(self, number: int, frames: list[tuple[Header, Payload]]) -> None:
+        if not frames:
+            return
         with self._lock:
             for header, payload in frames:
                 self._units += self._reassembler.land(number, header, payload)
