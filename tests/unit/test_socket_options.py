@@ -56,3 +56,21 @@ def test_limits_that_cannot_be_read_leave_it_alone(
 
     assert send_buffer_bytes_max() == 4 << 20
     assert before == after
+
+
+def test_less_waits_in_the_kernel_on_a_near_path() -> None:
+    wanted = SocketOptions(unsent_bytes=200_000, near_unsent_bytes=100_000)
+
+    def unsent_bytes(connection: socket.socket) -> int:
+        tune(connection, wanted)
+        return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+
+    with socket.socket() as unconnected:
+        assert unsent_bytes(unconnected) == 200_000
+    unconnected.close()
+    assert options._unsent_bytes(unconnected, wanted) == 200_000
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as near,
+    ):
+        assert unsent_bytes(near) == 100_000

@@ -32,6 +32,8 @@ _MAX_PACING_RATE: Final = 47 if hasattr(socket, "SO_PEERCRED") else None  # Linu
 _INFO: Final = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
 _RTO_MAX_MS: Final = 44 if sys.platform == "linux" else None  # include/uapi/linux/tcp.h
 _RTT_AT: Final = 68  # of `tcpi_rtt` and `tcpi_rttvar`, u32 each, us; see `transport.aio.tcp_info`
+_NEAR_RTT_US: Final = 1_000
+_MIN_RTT_AT: Final = 148  # of `tcpi_min_rtt`, u32, us; the greatest number before the first one
 _WMEM: Final = Path("/proc/sys/net/ipv4/tcp_wmem")
 _WMEM_MAX: Final = Path("/proc/sys/net/core/wmem_max")
 _GROWN_BYTES_MAX: Final = 4 << 20  # Linux' default, where it cannot be read
@@ -47,13 +49,16 @@ class SocketOptions:
 
     Attributes:
         congestion_control: Names in the order of preference; empty leaves the system's.
-        unsent_bytes: What may wait in the kernel, behind what is in flight. Little: it is also
-            still in the processor's caches when it is copied the second time.
+        unsent_bytes: What may wait in the kernel, behind what is in flight.
+        near_unsent_bytes: The same where a round trip takes less than a millisecond. Little: it is
+            still in the processor's caches when it is copied the second time. On a longer path
+            so little lets bbr lose more, and find a lower rate later.
         dead_ms: Bytes that are not acknowledged for so long end the connection.
     """
 
     congestion_control: tuple[str, ...] = ("bbr", "cubic")
-    unsent_bytes: int = 65_536
+    unsent_bytes: int = 131_072
+    near_unsent_bytes: int = 65_536
     dead_ms: int = 5_000
 
 
@@ -70,7 +75,7 @@ def tune(connection: socket.socket, options: SocketOptions) -> Granted:
     tcp = socket.IPPROTO_TCP
     wanted = (
         ("TCP_NODELAY", socket.TCP_NODELAY, 1),
-        ("TCP_NOTSENT_LOWAT", _NOTSENT_LOWAT, options.unsent_bytes),
+        ("TCP_NOTSENT_LOWAT", _NOTSENT_LOWAT, _unsent_bytes(connection, options)),
         ("TCP_USER_TIMEOUT", _USER_TIMEOUT, options.dead_ms),
     )
     missing = [
@@ -127,6 +132,20 @@ def keep_trying(connection: socket.socket) -> None:
 def rto_max_ms(rtt_us: int, deviation_us: int) -> int:
     """Return how long a repetition may wait at most: twice what RFC 6298 waits for the first."""
     return max(RTO_MAX_MS_LEAST, 2 * (rtt_us + 4 * deviation_us) // 1_000)
+
+
+def _unsent_bytes(connection: socket.socket, options: SocketOptions) -> int:
+    try:
+        info = (
+            b""
+            if _INFO is None
+            else connection.getsockopt(socket.IPPROTO_TCP, _INFO, _MIN_RTT_AT + 4)
+        )
+    except OSError:  # it is over
+        info = b""
+    is_told = len(info) == _MIN_RTT_AT + 4
+    least_us = struct.unpack_from("=I", info, _MIN_RTT_AT)[0] if is_told else 0
+    return options.near_unsent_bytes if 0 < least_us < _NEAR_RTT_US else options.unsent_bytes
 
 
 def expected_control(options: SocketOptions) -> str:
