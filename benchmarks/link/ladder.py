@@ -14,7 +14,6 @@ import os
 import socket
 import statistics
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -22,11 +21,11 @@ from typing import Final
 import numpy as np
 import xxhash
 
-from benchmarks.link.raw import totals
+from benchmarks.link.raw import Count, give_all, take_all
 from benchmarks.link.rivals import Figures, Window, measure_pair
 from benchmarks.link.scenarios import SCENARIOS
 from benchmarks.link.site import open_site
-from benchmarks.link.worker import BLOCK_BYTES, serve_marks
+from benchmarks.link.worker import BLOCK_BYTES
 from transport.aio.memory import keep_large_buffers
 from transport.aio.options import SocketOptions, tune
 from transport.frame import UNIT_FRAME_BYTES_MAX
@@ -53,29 +52,21 @@ OURS: Final = "our link"
 def receive(host: str, stream_count: int, step: str) -> None:
     """Take blocks and count their bytes."""
     keep_large_buffers()
-    counts = [0] * stream_count
-    listener = socket.create_server((host, 0), backlog=64)
 
-    def take(number: int, connection: socket.socket) -> None:
+    def take(connection: socket.socket, count: Count) -> None:
         size = BLOCK_BYTES if step == BLOCKS else UNIT_FRAME_BYTES_MAX
         flags = 0 if step == BLOCKS else socket.MSG_WAITALL
         held: deque[memoryview] = deque(maxlen=HELD_BUFFERS if step == HELD else 0)
         buffer = np.empty(size, np.uint8).data
         while got := connection.recv_into(buffer, 0, flags):
-            counts[number] += got
+            count(got)
             if step in (HASHED, HELD):
                 xxhash.xxh3_64_intdigest(buffer)
             held.append(buffer)
             if step not in (BLOCKS, LARGE):
                 buffer = np.empty(size, np.uint8).data
 
-    def accept() -> None:
-        for number in range(stream_count):
-            connection, _ = listener.accept()
-            threading.Thread(target=take, args=(number, connection), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    serve_marks({"port": listener.getsockname()[1]}, lambda: {"bytes": sum(counts)})
+    take_all(host, stream_count, take)
 
 
 def send(host: str, port: int, stream_count: int, step: str) -> None:
@@ -89,11 +80,10 @@ def send(host: str, port: int, stream_count: int, step: str) -> None:
                 xxhash.xxh3_64_intdigest(block)
             connection.sendall(block)
 
-    for connection in connections:
-        if step in (TUNED, HASHED, HELD):
+    if step in (TUNED, HASHED, HELD):
+        for connection in connections:
             tune(connection, SocketOptions(congestion_control=()))
-        threading.Thread(target=give, args=(connection,), daemon=True).start()
-    serve_marks({"streams": stream_count}, lambda: totals(connections))
+    give_all(connections, give)
 
 
 def measure(step: str, seconds: float) -> Figures:

@@ -8,33 +8,28 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.link.encryption import link_tls
 from benchmarks.link.worker import BLOCK_BYTES, ask_control, serve_marks
 from transport.aio.tcp_info import read_tcp_info
 
+Count = Callable[[int], None]
+
 
 def receive(host: str, stream_count: int) -> None:
     """Take bytes and count them."""
-    counts = [0] * stream_count
     tls = link_tls("b")
-    listener = socket.create_server((host, 0), backlog=64)
 
-    def take(number: int, connection: socket.socket) -> None:
+    def take(connection: socket.socket, count: Count) -> None:
         if tls is not None:
             connection = tls.server_context().wrap_socket(connection, server_side=True)
         buffer = bytearray(BLOCK_BYTES)
         while size := connection.recv_into(buffer):
-            counts[number] += size
+            count(size)
 
-    def accept() -> None:
-        for number in range(stream_count):
-            connection, _ = listener.accept()
-            threading.Thread(target=take, args=(number, connection), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    serve_marks({"port": listener.getsockname()[1]}, lambda: {"bytes": sum(counts)})
+    take_all(host, stream_count, take)
 
 
 def send(host: str, port: int, stream_count: int, control: str) -> None:
@@ -46,9 +41,41 @@ def send(host: str, port: int, stream_count: int, control: str) -> None:
         while True:
             connection.sendall(block)
 
+    give_all(connections, give)
+
+
+def take_all(host: str, stream_count: int, take: Callable[[socket.socket, Count], None]) -> None:
+    """Take each stream on a thread of its own and answer marks; never returns.
+
+    Args:
+        host: Where to listen.
+        stream_count: How many there will be.
+        take: Reads one stream to its end and counts its bytes.
+    """
+    counts = [0] * stream_count
+    listener = socket.create_server((host, 0), backlog=64)
+
+    def counter(number: int) -> Count:
+        def count(size_bytes: int) -> None:
+            counts[number] += size_bytes
+
+        return count
+
+    def accept() -> None:
+        for number in range(stream_count):
+            connection, _ = listener.accept()
+            arguments = (connection, counter(number))
+            threading.Thread(target=take, args=arguments, daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    serve_marks({"port": listener.getsockname()[1]}, lambda: {"bytes": sum(counts)})
+
+
+def give_all(connections: list[socket.socket], give: Callable[[socket.socket], None]) -> None:
+    """Fill each stream on a thread of its own and answer marks; never returns."""
     for connection in connections:
         threading.Thread(target=give, args=(connection,), daemon=True).start()
-    serve_marks({"streams": stream_count}, lambda: totals(connections))
+    serve_marks({"streams": len(connections)}, lambda: totals(connections))
 
 
 def totals(connections: list[socket.socket]) -> dict[str, Any]:
