@@ -1,18 +1,20 @@
 """Pacing: the less of what is configured and what lets a queue drain; what the kernel is told."""
 
 import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
-from transport.aio import pacing
-from transport.aio.options import SocketOptions, begin_anew, congestion_control, tune
+from transport.aio import options, pacing
+from transport.aio.options import SocketOptions, begin_anew, congestion_control, pace, tune
 from transport.aio.pacing import Pacer
 from transport.amst.samples import StreamReading
 from transport.amst.stream_count import Reason
 
 TENTH_NS = 100_000_000
+TCP_INFO = (socket.IPPROTO_TCP, socket.TCP_INFO)
 
 
 @dataclass(eq=False)
@@ -27,10 +29,10 @@ class Kernel:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.readings: dict[socket.socket, StreamReading] = {}
         self.rates: dict[socket.socket, float | None] = {}
-        self.anew: list[socket.socket] = []
+        self.anew: list[tuple[socket.socket, float]] = []
         monkeypatch.setattr(pacing, "read_tcp_info", self.readings.get)
         monkeypatch.setattr(pacing, "pace", self._pace)
-        monkeypatch.setattr(pacing, "begin_anew", self.anew.append)
+        monkeypatch.setattr(pacing, "begin_anew", lambda *what: self.anew.append(what))
 
     def _pace(self, connection: socket.socket, rate: float | None) -> bool:
         self.rates[connection] = rate
@@ -132,7 +134,7 @@ def test_the_oldest_stream_of_a_path_that_has_risen_begins_anew(
     kernel.say(streams[2], 2_000_000, 80)
     watch(pacer, streams, range(40, 45))
 
-    assert kernel.anew == [streams[2].connection]
+    assert kernel.anew == [(streams[2].connection, 2_000_000)]
     assert [made.reason for made in pacer.decisions] == [Reason.ANEW]
 
 
@@ -155,8 +157,42 @@ def test_a_path_without_streams_is_forgotten(kernel: Kernel, streams: list[Strea
     assert rates(kernel, streams) == [None] * 3
 
 
-def test_a_socket_that_begins_anew_keeps_its_congestion_control() -> None:
+def pacing_rate(connection: socket.socket) -> int:
+    """Return `tcpi_pacing_rate`, bytes a second."""
+    return int(struct.unpack_from("=Q", connection.getsockopt(*TCP_INFO, 112), 104)[0])
+
+
+def kept_limit(connection: socket.socket) -> int:
+    """Return SO_MAX_PACING_RATE, bytes a second; the kernel keeps it as told."""
+    option = options._MAX_PACING_RATE
+    assert option is not None, "Linux has it"
+    return int.from_bytes(connection.getsockopt(socket.SOL_SOCKET, option, 8), "little")
+
+
+@pytest.mark.parametrize("limit", [None, 3_000_000])
+def test_a_socket_that_begins_anew_keeps_its_congestion_control_and_its_limit(
+    limit: float | None,
+) -> None:
     with socket.socket() as connection:
         granted = tune(connection, SocketOptions())
-        begin_anew(connection)
+        pace(connection, limit)
+        before = kept_limit(connection)
+        begin_anew(connection, 1_000_000)
+
         assert congestion_control(connection) == granted.congestion_control
+        assert kept_limit(connection) == before
+
+
+def test_a_stream_begins_anew_near_the_rate_that_is_delivered() -> None:
+    """Not at what its window allows: a stream that empties its send buffer never ends its start."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connection = socket.create_connection(server.getsockname())
+        accepted, _ = server.accept()
+        with connection, accepted:
+            if tune(connection, SocketOptions(("bbr",))).missing:
+                pytest.skip("this kernel has no bbr")
+            connection.sendall(b"x" * 10_000)
+            assert accepted.recv(10_000, socket.MSG_WAITALL)
+            begin_anew(connection, 1_000_000)
+
+            assert pacing_rate(connection) <= 3_000_000

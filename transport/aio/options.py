@@ -39,6 +39,8 @@ _WMEM_MAX: Final = Path("/proc/sys/net/core/wmem_max")
 _GROWN_BYTES_MAX: Final = 4 << 20  # Linux' default, where it cannot be read
 RTO_MAX_MS_LEAST: Final = 1_000  # also the kernel's own least value
 _UNPACED: Final = (1 << 64) - 1
+_RATE_BYTES: Final = 8
+_BEGIN_GAIN: Final = 2.885  # of bbr while it doubles: 2 / ln 2
 _CONGESTION_NAME_BYTES: Final = 16
 _ALWAYS_THERE: Final = "reno"
 
@@ -170,17 +172,32 @@ def pace(connection: socket.socket, bytes_per_s: float | None) -> bool:
     if _MAX_PACING_RATE is None:
         return False
     rate = _UNPACED if bytes_per_s is None else max(1, int(bytes_per_s))
-    return _set(connection, socket.SOL_SOCKET, _MAX_PACING_RATE, rate.to_bytes(8, "little"))
+    return _set(
+        connection, socket.SOL_SOCKET, _MAX_PACING_RATE, rate.to_bytes(_RATE_BYTES, "little")
+    )
 
 
-def begin_anew(connection: socket.socket) -> None:
+def begin_anew(connection: socket.socket, delivered_bytes_per_s: float) -> None:
     """Let a stream's congestion control forget what it knows, and find the path's rate again.
 
     The kernel ignores that the one in use is asked for, so another one is in between for a moment.
+    bbr would begin at its window in 0.35 of a round trip, some six times what is delivered, and
+    while it looks for the rate it never sends slower than before. That empties the send buffer at
+    once, and for a stream that has nothing to send bbr looks on for ever. So it begins at the rate
+    that its first round trip would give.
+
+    Args:
+        connection: The socket.
+        delivered_bytes_per_s: What it delivers now.
     """
     name = congestion_control(connection)
-    if name and _set_congestion(connection, _ALWAYS_THERE):
-        _set_congestion(connection, name)
+    if not name or not _set_congestion(connection, _ALWAYS_THERE):
+        return
+    _set_congestion(connection, name)
+    if _MAX_PACING_RATE is not None:
+        limit = connection.getsockopt(socket.SOL_SOCKET, _MAX_PACING_RATE, _RATE_BYTES)
+        pace(connection, _BEGIN_GAIN * delivered_bytes_per_s)  # what is set now is lowered, too
+        _set(connection, socket.SOL_SOCKET, _MAX_PACING_RATE, limit)
 
 
 def _set_congestion(connection: socket.socket, name: str) -> bool:

@@ -87,7 +87,7 @@ class Pacer:
         rate, ratio = readings[oldest].delivered_bytes_per_s, seen.rtt_us / max(1, seen.min_rtt_us)
         rise = self._rises.setdefault(oldest, RateRise())
         if rise.observe(now_ns, rate, ratio, is_busy=is_busy):
-            begin_anew(oldest.connection)
+            begin_anew(oldest.connection, rate)
             reason = Reason.ANEW
         if reason is not None:
             count, delivered = len(streams), seen.delivered_bytes_per_s
