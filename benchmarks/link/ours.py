@@ -11,7 +11,6 @@ keeps how long each unit of the latter kind took: both ends read one clock. Comm
 `latencies` since the last time.
 """
 
-import asyncio
 import sys
 
 import structlog
@@ -19,13 +18,12 @@ import structlog
 from benchmarks.link.encryption import link_tls
 from benchmarks.link.receiving_end import Receiver
 from benchmarks.link.sending_end import Sender
-from transport.aio.memory import keep_large_buffers
+from transport.aio.loop import run
 
 
 async def main(role: str, *words: str) -> None:
     """Run one end."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    keep_large_buffers()
     if role == "receive":
         await Receiver(link_tls("b")).run(words[0])
     else:
@@ -35,4 +33,4 @@ async def main(role: str, *words: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    run(main(*sys.argv[1:]))

@@ -1,7 +1,6 @@
 """`dwcp region`: run one region's node."""
 
 import asyncio
-import contextlib
 import cProfile
 import signal
 import time
@@ -47,6 +46,7 @@ def region(
     """Run one region's node until SIGTERM or SIGINT."""
     from dwcp.config import load_config  # noqa: PLC0415 - `dwcp --help` stays fast
     from dwcp.logs import configure_logs  # noqa: PLC0415
+    from transport.aio.loop import run  # noqa: PLC0415
 
     configure_logs(as_json=log_json)
     config = load_config(config_path)
@@ -56,25 +56,12 @@ def region(
     profiler = cProfile.Profile(time.thread_time)  # CPU of the main thread, not waiting
     if profile is not None:
         profiler.enable()
-    status = _run(_node_until_signal(config))
+    status = run(_node_until_signal(config))
     if profile is not None:
         profiler.disable()
         profiler.dump_stats(profile)
     if as_json:
         emit_json(status)
-
-
-def _run(main: Any) -> Any:
-    """Run on uvloop where there is one, and keep the memory of large frames."""
-    from transport.aio.memory import keep_large_buffers  # noqa: PLC0415 - `dwcp --help` stays fast
-
-    keep_large_buffers()
-    with contextlib.suppress(ImportError):
-        import uvloop  # noqa: PLC0415
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(main)
-    return asyncio.run(main)
 
 
 async def _node_until_signal(config: Any) -> dict[str, Any]:
