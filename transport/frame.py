@@ -84,8 +84,7 @@ def encode_header(header: Header) -> bytes:
     """Return the 32 bytes of a header."""
     kind, flags, *rest = header
     bare = HEADER.pack(MAGIC, LAYOUT_VERSION, kind, flags, 0, *rest)
-    check = xxhash.xxh3_64_intdigest(bare) & 0xFFFF
-    return HEADER.pack(MAGIC, LAYOUT_VERSION, kind, flags, check, *rest)
+    return b"".join((bare[:_CHECK_AT], _check_of(bare), bare[_CHECK_END:]))
 
 
 def decode_header(data: bytes) -> Header:
@@ -95,20 +94,25 @@ def decode_header(data: bytes) -> Header:
         BadFrameError: It is not one of ours; the stream cannot go on.
         FrameTooLargeError: It announces more than its type may carry.
     """
-    magic, version, kind, flags, check, *rest = HEADER.unpack(data)
+    magic, version, kind, flags, _, flow, length, sequence, digest = HEADER.unpack(data)
     if magic != MAGIC or version != LAYOUT_VERSION:
         raise BadFrameError(
             f"[{data[:4].hex(' ')}] is no frame of ours: does the peer speak DWCP, "
             f"version {LAYOUT_VERSION}?"
         )
-    bare = data[:6] + b"\0\0" + data[8:]
-    if check != xxhash.xxh3_64_intdigest(bare) & 0xFFFF or kind not in _TYPES:
+    bare = b"".join((data[:_CHECK_AT], _NO_CHECK, data[_CHECK_END:]))
+    found = _TYPES.get(kind)
+    if found is None or data[_CHECK_AT:_CHECK_END] != _check_of(bare):
         raise BadFrameError(f"frame header [{data.hex(' ')}] is damaged")
-    header = Header(FrameType(kind), flags, *rest)
-    most = _LARGE_BYTES_MAX.get(header.type, PAYLOAD_BYTES_MAX)
-    if header.length > most:
-        raise FrameTooLargeError(f"a frame of {header.length:,} bytes, {most:,} are allowed")
-    return header
+    most = _LARGE_BYTES_MAX.get(kind, PAYLOAD_BYTES_MAX)
+    if length > most:
+        raise FrameTooLargeError(f"a frame of {length:,} bytes, {most:,} are allowed")
+    return Header(found, flags, flow, length, sequence, digest)
+
+
+def _check_of(bare: bytes) -> bytes:
+    """Return the check of a header whose own is 0."""
+    return xxhash.xxh3_64_digest(bare)[-2:]
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -180,7 +184,10 @@ def check_payload(header: Header, payload: bytes | bytearray | memoryview) -> No
         raise ChecksumError(f"payload of {header.length:,} bytes of {header.type.name} is damaged")
 
 
-_TYPES: Final = frozenset(int(kind) for kind in FrameType)
+_CHECK_AT: Final = 6
+_CHECK_END: Final = 8
+_NO_CHECK: Final = b"\0\0"
+_TYPES: Final = {int(kind): kind for kind in FrameType}
 _LARGE_BYTES_MAX: Final = {
     FrameType.UNIT: UNIT_FRAME_BYTES_MAX,
     FrameType.CHUNK: CHUNK_BYTES_MAX,

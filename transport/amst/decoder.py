@@ -52,7 +52,7 @@ class StreamDecoder:
     def buffer(self) -> memoryview:
         """Return where the next bytes are to be read into; never empty."""
         if self._header is not None:
-            return self._target[self._filled :]
+            return self._target[self._filled :] if self._filled else self._target
         if self._wants_header:
             return self._staging[self._end : HEADER_BYTES]
         return self._staging[self._end :]
@@ -65,12 +65,14 @@ class StreamDecoder:
             FrameTooLargeError: A header announces more than the limit.
             ChecksumError: A payload is not what its sender hashed.
         """
+        frames: list[tuple[Header, Payload]] = []
         if self._header is None:
             self._end += size
         else:
             self._filled += size
-        frames: list[tuple[Header, Payload]] = []
-        while self._finish_large(frames) if self._header is not None else self._parse(frames):
+            if not self._finish_large(frames):
+                return frames
+        while self._start < self._end and self._parse(frames):
             pass
         self._compact()
         return frames
@@ -92,7 +94,10 @@ class StreamDecoder:
         return self._is_after_large and self._end < HEADER_BYTES
 
     def _parse(self, frames: list[tuple[Header, Payload]]) -> bool:
-        """Take one frame, or the beginning of a large one, from the staging buffer."""
+        """Take one frame, or the beginning of a large one, from the staging buffer.
+
+        Returns False when what is there is no whole frame.
+        """
         payload_at = self._start + HEADER_BYTES
         if payload_at > self._end:
             return False
@@ -100,7 +105,7 @@ class StreamDecoder:
         end = payload_at + header.length
         if header.length >= _DIRECT_BYTES:
             self._go_direct(header, payload_at)
-            return True
+            return self._finish_large(frames)
         if end > self._end:
             return False
         payload = bytes(self._staging[payload_at:end])
@@ -132,12 +137,15 @@ class StreamDecoder:
         # Not a bytearray: all of it is written over, so it need not be zeroed before.
         self._target = np.empty(header.length, np.uint8).data if place is None else place
         self._filled = min(self._end - payload_at, header.length)
-        self._target[: self._filled] = self._staging[payload_at : payload_at + self._filled]
         self._start = payload_at + self._filled
+        if self._filled:
+            self._target[: self._filled] = self._staging[payload_at : self._start]
         self._header = header
 
     def _compact(self) -> None:
+        if not self._start:
+            return
         size = self._end - self._start
-        if self._start:
+        if size:
             self._staging[:size] = bytes(self._staging[self._start : self._end])
         self._start, self._end = 0, size

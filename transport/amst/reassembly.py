@@ -62,13 +62,14 @@ class _UnitFlow:
             )
         self._ahead[sequence] = (header.flags, payload)
         self._ahead_bytes += len(payload)
-        units = self._deliver()
+        if sequence == self.next:
+            return self._deliver()
         if self._ahead_bytes > self._limits.window_bytes + UNIT_FRAME_BYTES_MAX:
             raise CreditExceededError(
                 f"flow {self._flow}: {self._ahead_bytes:,} bytes wait for frame {self.next}, "
                 f"{self._limits.window_bytes:,} may"
             )
-        return units
+        return []
 
     def report(self) -> FlowReport:
         ranges = RangeSet((sequence, sequence + 1) for sequence in sorted(self._ahead))

@@ -159,9 +159,10 @@ class SendScheduler:
         state = self._streams.get(stream)
         if state is None or state.is_retiring:
             return None
-        if (piece := self._take_copy(stream)) is None:
+        piece = self._take_copy(stream) if self._copies else None
+        if piece is None:
             waiting = [traffic for traffic, queue in self._queues.items() if queue]
-            for traffic in self.shares.order(waiting):
+            for traffic in self.shares.order(waiting) if len(waiting) > 1 else waiting:
                 if (piece := self._pop(traffic)) is not None:
                     break
             else:
