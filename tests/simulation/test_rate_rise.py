@@ -16,13 +16,14 @@ RATE: Final = 2.5e6  # bytes a second: 20 Mbit/s
 _RISE: Final = "transport.amst.rate_rise:RateRise"
 
 
-def told(rates: Iterable[float], rtt_ratio: float = 1.05, *, is_busy: bool = True) -> list[int]:
+def told(rates: Iterable[float], rtt_ratio: float = 1.05, min_rtt_ms: int = 80) -> list[int]:
     """Return at which tenths of a second a rise was told."""
     rise = RateRise()
+    rtts_us = round(rtt_ratio * min_rtt_ms * 1_000), min_rtt_ms * 1_000
     return [
         tenth
         for tenth, rate in enumerate(rates)
-        if rise.observe(tenth * TENTH_NS, rate, rtt_ratio, is_busy=is_busy)
+        if rise.observe(tenth * TENTH_NS, rate, *rtts_us, is_busy=True)
     ]
 
 
@@ -69,12 +70,23 @@ def a_start(_: int) -> None:
     assert told(RATE * min(64.0, 2**tenth) for tenth in range(60)) == []
 
 
+def a_start_far_away(_: int) -> None:
+    """At 500 ms it doubles each half second, and takes 7 s: longer than what is compared."""
+    assert told((RATE * min(64.0, 1.5 ** (tenth // 5)) for tenth in range(200)), 1.05, 500) == []
+
+
+def a_start_that_was_begun_anew(_: int) -> None:
+    """What follows the rise that was told is the stream's new start."""
+    rates = [RATE] * 110 + [RATE * min(64.0, 1.5 ** (1 + tenth // 5)) for tenth in range(90)]
+    assert len(told(rates, 1.05, 500)) == 1
+
+
 def work_now_and_then(_: int) -> None:
     """What waited for work before has no rate to compare with."""
     rise = RateRise()
     rates = [RATE] * 50 + [8 * RATE] * 50
     found = [
-        rise.observe(tenth * TENTH_NS, rate, 1.05, is_busy=tenth >= 50)
+        rise.observe(tenth * TENTH_NS, rate, 84_000, 80_000, is_busy=tenth >= 50)
         for tenth, rate in enumerate(rates)
     ]
     assert not any(found)
@@ -87,6 +99,8 @@ CASES: Final[tuple[Callable[[int], None], ...]] = (
     after_a_dip,
     a_climb_into_a_queue,
     a_start,
+    a_start_far_away,
+    a_start_that_was_begun_anew,
     work_now_and_then,
 )
 
@@ -95,16 +109,23 @@ MUTANTS: Final = (
     Mutant(
         "a queue in the path is no hindrance",
         f"{_RISE}.observe",
-        "has_risen and rtt_ratio < _EMPTY_RTT_RATIO",
+        "has_risen and is_empty",
         "has_risen",
     ),
     Mutant("the least before is what counts", f"{_RISE}.observe", "_RISE * max(", "_RISE * min("),
     Mutant("a start is a rise", f"{_RISE}.observe", "_BEFORE_NS // 2", "_NOW_NS"),
-    Mutant("waiting for work is a rate", f"{_RISE}.observe", "if not is_busy:", "if False:"),
+    Mutant("a start far away is a rise", f"{_RISE}.observe", "if is_starting or", "if"),
+    Mutant(
+        "a new start is a rise",
+        f"{_RISE}.observe",
+        "self._begun_ns = now_ns\n    return True",
+        "return True",
+    ),
+    Mutant("waiting for work is a rate", f"{_RISE}.observe", "or not is_busy:", "or False:"),
     Mutant(
         "one rise is told twice",
         f"{_RISE}.observe",
-        "self._forget()\n    return True",
+        "self._forget()\n    self._begun_ns = now_ns\n    return True",
         "return True",
     ),
 )

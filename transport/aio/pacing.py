@@ -84,13 +84,14 @@ class Pacer:
         # One that begins anew is enough to fill the path; that others join does not make it rise.
         oldest = next(iter(readings))
         is_busy = drain.cap_bytes_per_s is None and readings[oldest].unsent_bytes > 0
-        rate, ratio = readings[oldest].delivered_bytes_per_s, seen.rtt_us / max(1, seen.min_rtt_us)
+        rate = readings[oldest].delivered_bytes_per_s
         rise = self._rises.setdefault(oldest, RateRise())
-        if rise.observe(now_ns, rate, ratio, is_busy=is_busy):
+        if rise.observe(now_ns, rate, seen.rtt_us, seen.min_rtt_us, is_busy=is_busy):
             begin_anew(oldest.connection, rate)
             reason = Reason.ANEW
         if reason is not None:
             count, delivered = len(streams), seen.delivered_bytes_per_s
+            ratio = seen.rtt_us / max(1, seen.min_rtt_us)
             made = Decision(now_ns, count, count, reason, delivered, rtt_ratio=ratio)
             self.decisions.append(made)
 
