@@ -18,7 +18,7 @@ _RISE: Final = "transport.amst.rate_rise:RateRise"
 
 def told(rates: Iterable[float], rtt_ratio: float = 1.05, min_rtt_ms: int = 80) -> list[int]:
     """Return at which tenths of a second a rise was told."""
-    rise = RateRise()
+    rise = RateRise(0)
     rtts_us = round(rtt_ratio * min_rtt_ms * 1_000), min_rtt_ms * 1_000
     return [
         tenth
@@ -83,7 +83,7 @@ def a_start_that_was_begun_anew(_: int) -> None:
 
 def work_now_and_then(_: int) -> None:
     """What waited for work before has no rate to compare with."""
-    rise = RateRise()
+    rise = RateRise(0)
     rates = [RATE] * 50 + [8 * RATE] * 50
     found = [
         rise.observe(tenth * TENTH_NS, rate, 84_000, 80_000, is_busy=tenth >= 50)

@@ -85,7 +85,7 @@ class Pacer:
         oldest = next(iter(readings))
         is_busy = drain.cap_bytes_per_s is None and readings[oldest].unsent_bytes > 0
         rate = readings[oldest].delivered_bytes_per_s
-        rise = self._rises.setdefault(oldest, RateRise())
+        rise = self._rises.setdefault(oldest, RateRise(now_ns))
         if rise.observe(now_ns, rate, seen.rtt_us, seen.min_rtt_us, is_busy=is_busy):
             begin_anew(oldest.connection, rate)
             reason = Reason.ANEW

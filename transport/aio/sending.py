@@ -79,8 +79,7 @@ class SendStreams:
         self._options = options
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        self._changed = threading.Condition()
         self._is_closed = False
         self._starved_ns = 0
         self._ended: list[SendStream] = []
@@ -206,7 +205,7 @@ class SendStreams:
         return starved_ns
 
     def _next(self, stream: SendStream) -> Piece | None:
-        with self._lock:  # the condition's own, without its Python: this is done for each frame
+        with self._changed:
             while not self._is_closed and not stream.is_over:
                 piece = self.scheduler.take(stream.number, time.monotonic_ns())
                 if piece is not None or self.scheduler.may_close(stream.number):

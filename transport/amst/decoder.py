@@ -52,7 +52,7 @@ class StreamDecoder:
     def buffer(self) -> memoryview:
         """Return where the next bytes are to be read into; never empty."""
         if self._header is not None:
-            return self._target[self._filled :] if self._filled else self._target
+            return self._target[self._filled :]
         if self._wants_header:
             return self._staging[self._end : HEADER_BYTES]
         return self._staging[self._end :]

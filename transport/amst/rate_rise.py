@@ -19,12 +19,16 @@ _START_ROUND_TRIPS: Final = 20  # 8 doublings are 100 Mbit/s at 250 ms, and lost
 
 
 class RateRise:
-    """Watches one stream: the oldest of a path."""
+    """Watches one stream: the oldest of a path.
 
-    def __init__(self) -> None:
+    Args:
+        now_ns: Of the caller's monotonic clock; the stream begins now.
+    """
+
+    def __init__(self, now_ns: int) -> None:
         self._seen: deque[tuple[int, float]] = deque()
         self._signs = 0
-        self._begun_ns: int | None = None
+        self._begun_ns = now_ns
 
     def observe(
         self,
@@ -44,8 +48,6 @@ class RateRise:
             min_rtt_us: The least round trip of the last minutes.
             is_busy: Whether there are bytes that wait for the path.
         """
-        if self._begun_ns is None:
-            self._begun_ns = now_ns
         is_starting = now_ns - self._begun_ns < _START_ROUND_TRIPS * min_rtt_us * 1_000
         if is_starting or not is_busy:
             self._forget()

@@ -159,9 +159,9 @@ class SendScheduler:
         state = self._streams.get(stream)
         if state is None or state.is_retiring:
             return None
-        if not self._copies or (piece := self._take_copy(stream)) is None:
+        if (piece := self._take_copy(stream)) is None:
             waiting = [traffic for traffic, queue in self._queues.items() if queue]
-            for traffic in self.shares.order(waiting) if len(waiting) > 1 else waiting:
+            for traffic in self.shares.order(waiting):
                 if (piece := self._pop(traffic)) is not None:
                     break
             else:

@@ -1,7 +1,7 @@
 """Classes of traffic, and which goes first: strict, then by shares."""
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -49,8 +49,10 @@ class Shares:
         assert not wrong, f"shares must be above 0: {wrong}"
         self.shares = {**DEFAULT_SHARES, **self.shares, **shares}
 
-    def order(self, waiting: Iterable[Traffic]) -> list[Traffic]:
+    def order(self, waiting: Sequence[Traffic]) -> Sequence[Traffic]:
         """Return classes in the order in which they should be served."""
+        if len(waiting) < 2:  # noqa: PLR2004 - as for most frames: there is nothing to order
+            return waiting
         shared = [traffic for traffic in waiting if traffic in self._clocks]
         strict = sorted(traffic for traffic in waiting if traffic not in self._clocks)
         return strict + sorted(shared, key=lambda t: (max(self._clocks[t], self._now), t))
