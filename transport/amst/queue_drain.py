@@ -12,6 +12,8 @@ fills the queue as fast as it drains, and loses a queue's worth each time.
 
 Both words are needed: a queue alone stands wherever streams overrun a path, a fall alone is loss
 or too little to send. The line stays busy meanwhile, for what it delivers comes from the queue.
+Where ten round trips pass before anybody has judged twice, bbr has found the new rate by itself; on
+loopback, where round trips are some 50 us and the least of them 3, both words are noise.
 """
 
 from collections import deque
@@ -27,6 +29,7 @@ _DRAIN_SHARE: Final = 0.5
 _AGREE: Final = 2  # judge twice
 _WINDOW_ROUND_TRIPS: Final = 10  # of bbr's greatest rate
 _LATELY_NS_MIN: Final = 2_000_000_000
+_JUDGED_NS: Final = 200_000_000  # two looks
 _DRAIN_NS_MAX: Final = 10_000_000_000
 
 
@@ -70,7 +73,8 @@ class QueueDrain:
         if self._phase is _Phase.WATCH:
             lately_ns = max(_LATELY_NS_MIN, _WINDOW_ROUND_TRIPS * min_rtt_us * 1_000)
             self._remember(now_ns, delivered_bytes_per_s, lately_ns)
-            return self._watch(now_ns, delivered_bytes_per_s, ratio)
+            is_queue = ratio > _QUEUE_RTT_RATIO and round_trips_ns > _JUDGED_NS
+            return self._watch(now_ns, delivered_bytes_per_s, is_queue=is_queue)
         if now_ns >= self._ends_ns:
             return self._lift(Reason.DRAIN_LONG)
         if ratio > _QUEUE_RTT_RATIO:  # a queue stands, so what is delivered is the line's rate
@@ -85,9 +89,11 @@ class QueueDrain:
             return self._lift(Reason.DRAINED)
         return None
 
-    def _watch(self, now_ns: int, delivered_bytes_per_s: float, ratio: float) -> Reason | None:
+    def _watch(
+        self, now_ns: int, delivered_bytes_per_s: float, *, is_queue: bool
+    ) -> Reason | None:
         has_fallen = delivered_bytes_per_s < _FALL * max(rate for _, rate in self._seen)
-        self._signs = self._signs + 1 if has_fallen and ratio > _QUEUE_RTT_RATIO else 0
+        self._signs = self._signs + 1 if has_fallen and is_queue else 0
         if self._signs < _AGREE:
             return None
         self._phase = _Phase.DRAIN
