@@ -10,11 +10,13 @@ TCP_CONGESTION             bbr keeps its rate under loss            the system's
 TCP_USER_TIMEOUT           a dead path is noticed                   `stall_ms` notices it later
 SO_MAX_PACING_RATE         a rate without bursts                    no pacing
 TCP_RTO_MAX_MS             after a cut, lost bytes come soon again  up to the cut's length later
+SO_RCVLOWAT                a large frame's reader wakes less often  it wakes for every packet
 =========================  =======================================  ==========================
 
-All but the first are Linux's (TCP_NOTSENT_LOWAT is macOS's, too); the last is of Linux 6.15, and
-asked for every socket of a link, by `keep_trying`. The others are for data streams. SO_SNDBUF ends
-the kernel's own growing of the buffer (tcp(7)), so it is asked for only where that ends earlier.
+All but the first are Linux's (TCP_NOTSENT_LOWAT is macOS's, too); TCP_RTO_MAX_MS is of Linux 6.15,
+and asked for every socket of a link, by `keep_trying`. The others are for data streams. SO_SNDBUF
+ends the kernel's own growing of the buffer (tcp(7)), so it is asked for only where that ends
+earlier; SO_RCVLOWAT would limit it, so only where it has grown, by `wake_at`.
 """
 
 import contextlib
@@ -30,6 +32,8 @@ _CONGESTION: Final = getattr(socket, "TCP_CONGESTION", None)
 _USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", None)
 _MAX_PACING_RATE: Final = 47 if hasattr(socket, "SO_PEERCRED") else None  # Linux; 3.11 lacks it
 _INFO: Final = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None
+_WAKE_BYTES: Final = getattr(socket, "SO_RCVLOWAT", None) if sys.platform == "linux" else None
+_GROWN_TIMES: Final = 4  # the kernel's buffer is twice what it holds; twice that is ample
 _RTO_MAX_MS: Final = 44 if sys.platform == "linux" else None  # include/uapi/linux/tcp.h
 _RTT_AT: Final = 68  # of `tcpi_rtt` and `tcpi_rttvar`, u32 each, us; see `transport.aio.tcp_info`
 _NEAR_RTT_US: Final = 1_000
@@ -129,6 +133,21 @@ def keep_trying(connection: socket.socket) -> None:
         return  # it is over
     rtt_us, deviation_us = struct.unpack_from("=II", info, _RTT_AT)
     _set(connection, socket.IPPROTO_TCP, _RTO_MAX_MS, rto_max_ms(rtt_us, deviation_us))
+
+
+def wake_at(connection: socket.socket, size_bytes: int) -> bool:
+    """Let who waits for bytes be woken when there are so many; False where that cannot be had.
+
+    Where the receive buffer is not far larger yet, the kernel would make it so, and then not let it
+    grow: `tcp_set_rcvlowat` sets `window_clamp`. The end of a connection wakes at once, and so does
+    a buffer that is full.
+    """
+    if _WAKE_BYTES is None:
+        return False
+    buffer_bytes = connection.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    return size_bytes * _GROWN_TIMES <= buffer_bytes and _set(
+        connection, socket.SOL_SOCKET, _WAKE_BYTES, size_bytes
+    )
 
 
 def rto_max_ms(rtt_us: int, deviation_us: int) -> int:

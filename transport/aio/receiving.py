@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 
 from schemas.errors import CreditExceededError, DwcpError, ProtocolError, UnexpectedMessageError
+from transport.aio.options import wake_at
 from transport.amst.decoder import Payload, StreamDecoder
 from transport.amst.objects import IncomingObject
 from transport.amst.reassembly import FlowReport, Reassembler, WholeUnit
@@ -18,6 +19,8 @@ from transport.frame import Header
 REPORT_S: Final = 0.02  # from the first frame after a pause to its report
 REPORT_AGAIN_S: Final = 0.05  # between reports while frames keep coming, unless
 REPORT_BYTES: Final = 16 << 20  # came sooner: a fast sender must not wait for a slow clock
+SELDOM_WOKEN_BYTES: Final = 1 << 20  # what is read as a whole from here on is
+WAKE_BYTES: Final = 256 << 10  # woken each so many, and at the end for every packet
 _JOIN_S: Final = 5.0
 _WAITALL: Final = getattr(socket, "MSG_WAITALL", 0)
 
@@ -204,7 +207,17 @@ def is_breach(error: DwcpError) -> bool:
 
 def _fill(connection: socket.socket, room: memoryview, is_exact: bool) -> int:  # noqa: FBT001
     """Read until a buffer is full, or only once; return how much, 0 at the end."""
-    return connection.recv_into(room, 0, _WAITALL if is_exact else 0)
+    if not is_exact:
+        return connection.recv_into(room)
+    size = 0
+    if len(room) >= SELDOM_WOKEN_BYTES and wake_at(connection, WAKE_BYTES):
+        # Behind the last bytes there may be none for long, so none are waited for with them.
+        before_last = len(room) - WAKE_BYTES
+        size = connection.recv_into(room, before_last, _WAITALL)
+        wake_at(connection, 1)
+        if size < before_last:
+            return size
+    return size + connection.recv_into(room[size:], 0, _WAITALL)
 
 
 def _fill_encrypted(connection: socket.socket, room: memoryview, is_exact: bool) -> int:  # noqa: FBT001

@@ -89,9 +89,7 @@ class QueueDrain:
             return self._lift(Reason.DRAINED)
         return None
 
-    def _watch(
-        self, now_ns: int, delivered_bytes_per_s: float, *, is_queue: bool
-    ) -> Reason | None:
+    def _watch(self, now_ns: int, delivered_bytes_per_s: float, *, is_queue: bool) -> Reason | None:
         has_fallen = delivered_bytes_per_s < _FALL * max(rate for _, rate in self._seen)
         self._signs = self._signs + 1 if has_fallen and is_queue else 0
         if self._signs < _AGREE:
