@@ -36,6 +36,14 @@ def test_loss_asks_for_streams_under_cubic_and_not_under_bbr() -> None:
     assert streams_for_loss(path, "bbr") == 1
 
 
+def test_on_a_long_path_with_little_loss_cubic_asks_for_fewer_than_reno() -> None:
+    path = PathEstimate(250 * MBIT, 180 * MS, 0.0001)
+
+    assert streams_for_loss(path, "reno") == 32  # Mathis: 7.9 Mbit/s each
+    assert streams_for_loss(path, "cubic") == 14  # RFC 9438: 18.7 Mbit/s each
+    assert streams_for_loss(PathEstimate(250 * MBIT, 180 * MS), "cubic") == 1
+
+
 def test_a_longer_round_trip_never_asks_for_fewer() -> None:
     counts = [
         streams_for_window(PathEstimate(400 * MBIT, rtt_ms * MS), 4 << 20)

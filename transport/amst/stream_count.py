@@ -4,9 +4,9 @@ One stream is limited by its send buffer (a window's worth of bytes a round trip
 congestion control that takes loss for congestion, by loss. Both limits are per stream, so streams
 multiply them; beyond the path's own rate they add queue and repetitions only.
 
-Source: Mathis et al., "The Macroscopic Behavior of the TCP Congestion Avoidance Algorithm", 1997,
-for the limit by loss; for the usable part of a send buffer our own measurements
-(docs/link-bench.md).
+Sources: for the limit by loss Mathis et al., "The Macroscopic Behavior of the TCP Congestion
+Avoidance Algorithm", 1997, and on long paths RFC 9438, 5.1 (with C = 0.4 and beta = 0.7); for the
+usable part of a send buffer our own measurements (docs/link-bench.md).
 """
 
 import math
@@ -18,6 +18,7 @@ START_COUNT: Final = 2
 LOSS_BLIND: Final = frozenset({"bbr"})  # paces by measured rate: loss alone does not slow it
 _USABLE_BUFFER_SHARE: Final = 0.7
 _MATHIS: Final = 1.22
+_CUBIC: Final = 1.054
 _MSS_BYTES: Final = 1_448
 _NS: Final = 1e9
 
@@ -39,7 +40,7 @@ class StreamLimits:
 
 @dataclass(frozen=True, slots=True)
 class PathEstimate:
-    """What is believed of a path before anything was sent: by a forecast, or from last time.
+    """What is believed of a path: by a forecast, from last time, or from the last seconds.
 
     Attributes:
         rate_bytes_per_s: What the path carries.
@@ -57,6 +58,7 @@ class Reason(StrEnum):
 
     START = "start"
     TRY_WINDOW = "try: the send buffers are what limits"
+    TRY_LOSS = "more: loss holds so few below what the path has carried"
     TRY_ROOM = "try: no queue in the path, so there is room"
     KEEP = "keep: goodput rose"
     UNDO = "undo: goodput did not rise"
@@ -104,10 +106,13 @@ def streams_for_window(path: PathEstimate, send_buffer_bytes_max: int) -> int:
 
 def streams_for_loss(path: PathEstimate, congestion_control: str) -> int:
     """Return how many streams, each slowed by loss, fill the path."""
-    if congestion_control in LOSS_BLIND:
+    if congestion_control in LOSS_BLIND or not path.loss_share:
         return 1
-    under_way_bytes = path.rate_bytes_per_s * path.rtt_ns / _NS
-    return max(1, math.ceil(under_way_bytes * math.sqrt(path.loss_share) / (_MATHIS * _MSS_BYTES)))
+    rtt_s = path.rtt_ns / _NS
+    window_segments = _MATHIS / math.sqrt(path.loss_share)
+    if congestion_control == "cubic":
+        window_segments = max(window_segments, _CUBIC * (rtt_s / path.loss_share) ** 0.75)
+    return max(1, math.ceil(path.rate_bytes_per_s * rtt_s / (window_segments * _MSS_BYTES)))
 
 
 def start_count(limits: StreamLimits, path: PathEstimate | None, congestion_control: str) -> int:

@@ -12,6 +12,8 @@ Rules, each paid for by a measurement:
   steady state. Then two seconds in a row have to agree before anything is judged.
 - More are tried only where they can help: the send buffers limit, or no queue stands in the path.
   A step up is kept if the goodput rose, and goes on if it rose by 15 %.
+- Where loss lets streams fall behind what they have carried, the formula says how many keep it.
+  For the same reason a step up that brought nothing yet is kept if so few could not keep it.
 - A full path with many repetitions is tried with one stream fewer; one that is overrun is halved.
 - Then it holds. A search that goes on for ever costs more than it finds.
 - Seconds in which there was too little to send say nothing and are not judged.
@@ -24,7 +26,16 @@ from statistics import fmean, median
 from typing import Final
 
 from transport.amst.samples import LinkSample
-from transport.amst.signs import decision, has_changed, is_full, why_more
+from transport.amst.signs import (
+    CHANGED_SAMPLES,
+    decision,
+    falls_behind,
+    has_changed,
+    is_full,
+    is_nearly_full,
+    is_overrun,
+    why_more,
+)
 from transport.amst.stream_count import (
     LOSS_BLIND,
     Decision,
@@ -32,6 +43,7 @@ from transport.amst.stream_count import (
     Reason,
     StreamLimits,
     start_count,
+    streams_for_loss,
 )
 
 DECISIONS_MAX: Final = 256
@@ -41,13 +53,9 @@ _AGREE_SHARE: Final = 0.2
 _MEASURED_MAX: Final = 8  # seconds that disagree: then their mean has to do
 _GO_ON_GAIN: Final = 0.15
 _KEEP_GAIN: Final = 0.05
-_ADDS_UP_GAIN: Final = 0.8
-_SOME_QUEUE_RTT_RATIO: Final = 1.1
+_MORE_TIMES: Final = 1.25  # what the formula has to ask for, of what there is
 _REPEATED_COST: Final = 0.02
-_OVERRUN_REPEATED: Final = 0.05
-_OVERRUN_RTT_RATIO: Final = 1.8
 _TRIM_SHARE: Final = 0.95
-_CHANGED_SAMPLES: Final = 3
 _RECENT: Final = 10
 _LOOK_AGAIN_NS: Final = 10_000_000_000
 _LOOK_AGAIN_AFTER_UNDO_NS: Final = 60_000_000_000
@@ -56,11 +64,12 @@ _LOOK_AGAIN_NS_MAX: Final = 600_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """A step that is being tried, and what it has to beat."""
+    """A step that is being tried, and what it has to beat; whether loss asks for it in any case."""
 
     before: int
     goodput: float
     repeated_share: float
+    is_for_loss: bool
 
 
 class StreamSearch:
@@ -97,6 +106,7 @@ class StreamSearch:
         self._pause_ns = _LOOK_AGAIN_AFTER_UNDO_NS
         self._trim_again_ns = 0
         self._seen: deque[LinkSample] = deque(maxlen=_RECENT)
+        self._repeated_shares: deque[float] = deque([0.0], _RECENT)
 
     @property
     def is_holding(self) -> bool:
@@ -121,6 +131,8 @@ class StreamSearch:
 
     def observe(self, sample: LinkSample) -> int:
         """Take the last second into account; return how many data streams are wanted."""
+        if not sample.is_app_limited:
+            self._repeated_shares.append(sample.repeated_share)
         if sample.stream_count != self.count or sample.is_app_limited:
             self._settle(sample)
         elif sample.at_ns >= self._settled_ns:
@@ -129,21 +141,27 @@ class StreamSearch:
         return self.count
 
     def _judge(self, sample: LinkSample) -> None:
-        if self._is_overrun():
+        if self.count > self._limits.least and is_overrun(list(self._seen)):
             self._halve(sample)
+        elif falls_behind(list(self._seen)) and (wanted := self._wanted_for_loss()):
+            self._ceiling = self._limits.most
+            self._change(sample.at_ns, wanted, Reason.TRY_LOSS)
+            self._measure_anew()
         elif self._held is not None:
             self._look_after(sample, self._held)
         elif self._is_steady():
             self._finish_measuring(sample)
 
-    def _is_overrun(self) -> bool:
-        last = list(self._seen)[-2:]
-        return (
-            self.count > self._limits.least
-            and len(last) == 2  # noqa: PLR2004 - judge twice
-            and all(one.repeated_share > _OVERRUN_REPEATED for one in last)
-            and all(one.rtt_ratio > _OVERRUN_RTT_RATIO for one in last)
-        )
+    def _wanted_for_loss(self) -> int:
+        """Return how many streams loss leaves what was carried lately; 0 if hardly more than now.
+
+        The median of ten seconds is of the path: a start's own overrun is over in one or two.
+        """
+        most = max(one.goodput_bytes_per_s for one in self._seen)
+        last = self._seen[-1]
+        path = PathEstimate(most, last.min_rtt_us * 1_000, median(self._repeated_shares))
+        wanted = min(streams_for_loss(path, last.congestion_control), self._limits.most)
+        return wanted if wanted >= _MORE_TIMES * self.count else 0
 
     def _halve(self, sample: LinkSample) -> None:
         self._ceiling = count = max(self._limits.least, self.count // 2)
@@ -173,7 +191,8 @@ class StreamSearch:
         gain = goodput / max(1.0, trial.goodput) - 1
         repeated = fmean(one.repeated_share for one in list(self._seen)[-2:])
         is_dear = repeated > trial.repeated_share + _REPEATED_COST
-        if gain < _KEEP_GAIN or (is_dear and gain < _GO_ON_GAIN):
+        is_vain = gain < _KEEP_GAIN and not trial.is_for_loss
+        if is_vain or (is_dear and gain < _GO_ON_GAIN):
             self._ceiling = trial.before
             self._wait_before_more(sample.at_ns)
             self._change(sample.at_ns, trial.before, Reason.UNDO)
@@ -182,23 +201,11 @@ class StreamSearch:
         self._note(sample.at_ns, Reason.KEEP)
         if is_dear and self._is_trim_due(list(self._seen)[-2:], sample.at_ns):
             self._try(sample.at_ns, self.count - 1, Reason.TRIM)
-        elif gain < _GO_ON_GAIN or is_dear or self._is_nearly_full(gain):
+        elif gain < _GO_ON_GAIN or is_dear or is_nearly_full(list(self._seen), gain):
             self._wait_before_more(sample.at_ns)
             self._hold(sample.at_ns, goodput)
         else:
             self._step_up_or_hold(sample, goodput)
-
-    def _is_nearly_full(self, gain: float) -> bool:
-        """Tell whether twice the streams brought less than twice the goodput, and a queue.
-
-        Streams that loss does not slow add up as long as the path has room.
-        """
-        last = list(self._seen)[-2:]
-        return (
-            last[-1].congestion_control in LOSS_BLIND
-            and gain < _ADDS_UP_GAIN
-            and fmean(one.rtt_ratio for one in last) > _SOME_QUEUE_RTT_RATIO
-        )
 
     def _finish_fewer(self, sample: LinkSample, trial: _Trial, goodput: float) -> None:
         if goodput >= _TRIM_SHARE * trial.goodput:
@@ -226,12 +233,12 @@ class StreamSearch:
     def _look_after(self, sample: LinkSample, held: float) -> None:
         """Hold, unless the link is no longer what it was."""
         recent = list(self._seen)
-        last = recent[-_CHANGED_SAMPLES:]
-        if len(last) == _CHANGED_SAMPLES and has_changed(last, held):
+        last = recent[-CHANGED_SAMPLES:]
+        if len(last) == CHANGED_SAMPLES and has_changed(last, held):
             self._ceiling = self._limits.most
             self._note(sample.at_ns, Reason.CHANGED)
             self._measure_anew()
-        elif len(last) == _CHANGED_SAMPLES and self._is_trim_due(last, sample.at_ns):
+        elif len(last) == CHANGED_SAMPLES and self._is_trim_due(last, sample.at_ns):
             self._try(sample.at_ns, self.count - 1, Reason.TRIM)
         elif sample.at_ns >= self._look_again_ns and len(recent) == _RECENT:
             has_room = sum(is_full([one]) for one in recent) < _RECENT / 2
@@ -249,11 +256,12 @@ class StreamSearch:
         )
 
     def _try(self, now_ns: int, count: int, reason: Reason) -> None:
-        last = list(self._seen)[-_CHANGED_SAMPLES:]
+        last = list(self._seen)[-CHANGED_SAMPLES:]
         self._trial = _Trial(
             self.count,
             median(one.goodput_bytes_per_s for one in last),  # bbr's probes make single dips
             fmean(one.repeated_share for one in last),
+            bool(self._wanted_for_loss()),
         )
         self._change(now_ns, count, reason)
         self._held = None
