@@ -24,6 +24,7 @@ from benchmarks.link.report import Row, console
 from benchmarks.link.report import machine_and_rows as report
 from benchmarks.link.site import Site, Worker
 from benchmarks.wan.emulator import A_ADDRESS, B_ADDRESS, EmulatedWan, LinkShape, why_missing
+from dwcp.cli.jars import fetch_jars
 
 SHAPE: Final = LinkShape(100, 100, 0.001)
 ENDS: Final = "benchmarks.link.pipeline_ends"
@@ -49,6 +50,7 @@ def main() -> None:
     missing = why_missing()
     if missing is not None:
         sys.exit(missing)
+    fetch_jars()  # the namespaces have no way to the registry
     with (
         tempfile.TemporaryDirectory(prefix="dwcp-pipeline-") as folder,
         EmulatedWan(SHAPE, backward=SHAPE) as wan,
