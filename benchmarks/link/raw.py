@@ -79,14 +79,14 @@ def give_all(connections: list[socket.socket], give: Callable[[socket.socket], N
 
 
 def totals(connections: list[socket.socket]) -> dict[str, Any]:
-    """Return what the kernel counted of all connections together."""
-    readings = [one for one in map(read_tcp_info, connections) if one is not None]
-    return {
-        "streams": len(connections),
-        "sent": sum(one.sent_bytes for one in readings),
-        "repeated": sum(one.repeated_bytes for one in readings),
-        "rtt_us": max((one.rtt_us for one in readings), default=0),
-    }
+    """Return what the kernel counts of each connection, by its port: bytes sent, and repeated."""
+    counters = {}
+    for connection in connections:
+        reading = read_tcp_info(connection)
+        if reading is not None:
+            port = str(connection.getsockname()[1])
+            counters[port] = (reading.sent_bytes, reading.repeated_bytes)
+    return {"streams": len(connections), "counters": counters}
 
 
 def _connect(host: str, port: int, control: str) -> socket.socket:

@@ -89,18 +89,26 @@ def _figures(before: tuple[Figures, Figures], after: tuple[Figures, Figures]) ->
     received = after[0]["bytes"] - before[0]["bytes"]
     seconds = after[0]["at_s"] - before[0]["at_s"]
     cpu_s = sum(late["cpu_s"] - early["cpu_s"] for early, late in zip(before, after, strict=True))
-    sent = after[1]["sent"] - before[1]["sent"]
-    repeated = after[1]["repeated"] - before[1]["repeated"]
+    sent, repeated = _growth(before[1]["counters"], after[1]["counters"])
     extras: Figures = {
         name: after[1][name] for name in ("settled_s", "decisions") if name in after[1]
     }
     return {
         "goodput_mbit_s": received * 8e-6 / seconds,
         "cpu_s_per_gb": cpu_s / (received / 1e9) if received else None,
-        "retransmit_ratio": max(0, repeated) / sent if sent > 0 else 0.0,
+        "retransmit_ratio": repeated / sent if sent else 0.0,
         "streams": after[1]["streams"],
         **extras,
     }
+
+
+def _growth(before: Figures, after: Figures) -> tuple[int, int]:
+    """Return what all streams that are open sent meanwhile, and what of it they repeated."""
+    grown = [
+        (sent - before.get(port, (0, 0))[0], repeated - before.get(port, (0, 0))[1])
+        for port, (sent, repeated) in after.items()
+    ]
+    return sum(sent for sent, _ in grown), sum(repeated for _, repeated in grown)
 
 
 def _iperf(site: Site, scenario: Scenario, streams: int, window: Window) -> Figures:
