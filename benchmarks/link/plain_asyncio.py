@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 
-from benchmarks.link.raw import totals
+from benchmarks.link.raw import counters
 from benchmarks.link.worker import BLOCK_BYTES, answer_marks, ask_control
 
 
@@ -42,7 +42,7 @@ async def send(host: str, port: int, stream_count: int, control: str) -> None:
             _, writer = await asyncio.open_connection(sock=connection)
             connections.append(connection)
             tasks.create_task(_give(writer, block))
-        answer_marks({"streams": stream_count}, lambda: totals(connections))
+        answer_marks({"streams": stream_count}, lambda: counters(connections))
 
 
 async def _give(writer: asyncio.StreamWriter, block: bytes) -> None:

@@ -75,18 +75,18 @@ def give_all(connections: list[socket.socket], give: Callable[[socket.socket], N
     """Fill each stream on a thread of its own and answer marks; never returns."""
     for connection in connections:
         threading.Thread(target=give, args=(connection,), daemon=True).start()
-    serve_marks({"streams": len(connections)}, lambda: totals(connections))
+    serve_marks({"streams": len(connections)}, lambda: counters(connections))
 
 
-def totals(connections: list[socket.socket]) -> dict[str, Any]:
+def counters(connections: list[socket.socket]) -> dict[str, Any]:
     """Return what the kernel counts of each connection, by its port: bytes sent, and repeated."""
-    counters = {}
+    counted = {}
     for connection in connections:
         reading = read_tcp_info(connection)
         if reading is not None:
             port = str(connection.getsockname()[1])
-            counters[port] = (reading.sent_bytes, reading.repeated_bytes)
-    return {"streams": len(connections), "counters": counters}
+            counted[port] = (reading.sent_bytes, reading.repeated_bytes)
+    return {"streams": len(connections), "counters": counted}
 
 
 def _connect(host: str, port: int, control: str) -> socket.socket:

@@ -104,11 +104,12 @@ def _figures(before: tuple[Figures, Figures], after: tuple[Figures, Figures]) ->
 
 def _growth(before: Figures, after: Figures) -> tuple[int, int]:
     """Return what all streams that are open sent meanwhile, and what of it they repeated."""
-    grown = [
-        (sent - before.get(port, (0, 0))[0], repeated - before.get(port, (0, 0))[1])
-        for port, (sent, repeated) in after.items()
-    ]
-    return sum(sent for sent, _ in grown), sum(repeated for _, repeated in grown)
+    sent = repeated = 0
+    for port, (sent_now, repeated_now) in after.items():
+        sent_before, repeated_before = before.get(port, (0, 0))
+        sent += sent_now - sent_before
+        repeated += repeated_now - repeated_before
+    return sent, repeated
 
 
 def _iperf(site: Site, scenario: Scenario, streams: int, window: Window) -> Figures:

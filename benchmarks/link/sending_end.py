@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from benchmarks.link.raw import totals
+from benchmarks.link.raw import counters
 from benchmarks.link.receiving_end import BULK_FLOW, SETTINGS, STAMP, identity
 from benchmarks.link.worker import answer_marks
 from connectors.memory import MemoryCluster, MemoryLog
@@ -185,7 +185,7 @@ class Sender:
         self.keeper.on_stream_end(stream)
 
     def _snapshot(self) -> dict[str, Any]:
-        own = totals([one.connection for one in list(self._streams.streams.values())])
+        own = counters([one.connection for one in list(self._streams.streams.values())])
         search = self._steering.search
         if search is not None:
             changes = [one for one in search.decisions if one.before != one.after]

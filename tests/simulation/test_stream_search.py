@@ -47,8 +47,9 @@ def lossy_under_cubic(seed: int) -> None:
 def told(control: str, seconds: Iterable[tuple[float, float]]) -> StreamSearch:
     """Return a search that was told goodput (Mbit/s) and repetitions of an empty path of 80 ms."""
     search = StreamSearch(0, StreamLimits(most=16), None, control)
+    path = Path(400, 80, 0.001, control)
     for second, (mbit_s, repeated) in enumerate(seconds):
-        sample = Path(400, 80, 0.001, control).step(search.count)
+        sample = path.step(search.count)
         search.observe(
             replace(
                 sample,

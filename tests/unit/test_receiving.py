@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,8 @@ from transport.aio.options import wake_at
 from transport.aio.receiving import ReceiveStreams
 from transport.amst.reassembly import FlowLimits, Reassembler, WholeUnit
 from transport.frame import FLAG_LAST, Frame, FrameType, encode_frame
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux' options")
 
 WAIT_S = 5.0
 FLOW = 3
@@ -37,10 +40,6 @@ def buffer_bytes(connection: socket.socket) -> int:
     return connection.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
 
-linux = pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="Linux")
-
-
-@linux
 def test_a_buffer_that_could_not_grow_any_more_is_left_alone(pair: Pair) -> None:
     _, far = pair
     before = buffer_bytes(far)
@@ -52,7 +51,6 @@ def test_a_buffer_that_could_not_grow_any_more_is_left_alone(pair: Pair) -> None
     assert (wakes_at(far), buffer_bytes(far)) == (1, before)
 
 
-@linux
 async def test_the_last_bytes_of_a_frame_are_enough(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
